@@ -1,0 +1,74 @@
+/*
+ * The seam between the planner and a machine. A backend is a const table of kernels, one per op; the planner knows
+ * nothing else of it. A kernel works on tensors that carry their own strides: dense in row-major order, dense with
+ * channels last, or broadcast (stride 0) where the kernel says that it takes such views.
+ */
+#ifndef HTI_BACKEND_H
+#define HTI_BACKEND_H
+
+#include "tape/op.h"
+
+/* Physical order of a value of rank 3 to 5. ROW: as the shape says. LAST: axis 1 (channels) varies fastest. */
+typedef enum hti_order { HTI_ROW = 0, HTI_LAST } hti_order;
+
+typedef struct hti_tensor {
+    void *data;
+    ht_dtype dtype;
+    ht_shape shape;
+    int64_t stride[HT_MAX_RANK]; /* in elements; 0 along a broadcast axis */
+} hti_tensor;
+
+#define HTI_MAX_PACKED 3
+
+/* What a kernel decides at planning; filled by `prepare`, given back to `run`. */
+typedef struct hti_choice {
+    void *state;                          /* the kernel's own: primitives and so on; freed by `release`       */
+    size_t scratch_bytes;                 /* workspace, 64-byte aligned, from the arena                        */
+    size_t packed_bytes[HTI_MAX_PACKED];  /* > 0: input k wants to be handed over packed, in so many bytes     */
+    uint64_t packed_key[HTI_MAX_PACKED];  /* equal keys mean equal formats: one packing serves all their uses   */
+    const char *algorithm;                /* for dumps and profiles: "onednn jit_wino...", "im2col dgemm"      */
+} hti_choice;
+
+typedef struct hti_run {
+    const void *attributes;
+    const hti_tensor *in;  /* data of a packed input points to the packed bytes; shape and strides stay */
+    const hti_tensor *out;
+    int32_t inputs;
+    int32_t threads;
+    void *state;
+    void *scratch;
+} hti_run;
+
+/* What order a kernel wants (hti_kernel.order). */
+typedef enum hti_order_rule {
+    HTI_FOLLOW = 0, /* all inputs in one order, the result alike: pointwise, concat, slice, pad                */
+    HTI_ROW_ONLY,   /* inputs and result row-major: reshape, permute, matmul                                   */
+    HTI_LAST_ONLY,  /* inputs and result channels last: pooling                                                */
+    HTI_CONV,       /* input 0 and the result channels last, input 1 row-major (packed)                        */
+    HTI_CONV_WEIGHT /* both inputs channels last, the result row-major                                         */
+} hti_order_rule;
+
+typedef struct hti_kernel {
+    ht_status (*run)(const hti_run *run);
+    hti_order_rule order;
+    uint32_t views; /* bit k: input k may be a broadcast view (zero strides); bit 31: any input */
+    /* Optional. in[].data is NULL at planning. Without it: no state, no scratch. */
+    ht_status (*prepare)(const void *attributes, const hti_tensor *in, int32_t inputs, const hti_tensor *out,
+                         int32_t threads, hti_choice *choice, ht_error *error);
+    void (*release)(void *state);                                                   /* with prepare */
+    ht_status (*pack)(void *state, int32_t input, const hti_tensor *from, void *packed, int32_t threads);
+    double (*flop)(const void *attributes, const hti_tensor *in, const hti_tensor *out); /* NULL: not counted */
+} hti_kernel;
+
+typedef struct hti_backend {
+    const char *name;
+    const hti_kernel *kernels; /* HTI_OPS entries, indexed by hti_op_id; run is NULL only for leaves and aliases */
+    /* Copy between any two strided tensors of one shape and type: changes of order, materialised views. */
+    ht_status (*copy)(const hti_tensor *from, const hti_tensor *to, int32_t threads);
+    void *(*allocate)(size_t bytes); /* 64-byte aligned; NULL if refused */
+    void (*release)(void *memory);
+} hti_backend;
+
+extern const hti_backend hti_backend_cpu;
+
+#endif

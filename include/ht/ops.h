@@ -1,0 +1,283 @@
+/*
+ * Recording operations: every op that a user can record, one entry each. Values in, a value out; errors stick to the
+ * tape (tape.h). Pointwise ops of two or three operands broadcast as NumPy does: sizes are aligned at the last axis,
+ * size 1 stretches. No op changes a number type but ht_cast.
+ */
+#ifndef HT_OPS_H
+#define HT_OPS_H
+
+#include <ht/tape.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- pointwise, one operand. Real types. Kinks: each derivative at a kink is stated. ---- */
+#define HT_DECLARE_UNARY(name) ht_var ht_##name##_(ht_var x, const char *where)
+
+/** e^x */
+#define ht_exp(...) ht_exp_(__VA_ARGS__, HT_HERE)
+HT_DECLARE_UNARY(exp);
+/** e^x - 1, accurate near 0 */
+#define ht_expm1(...) ht_expm1_(__VA_ARGS__, HT_HERE)
+HT_DECLARE_UNARY(expm1);
+/** natural logarithm */
+#define ht_log(...) ht_log_(__VA_ARGS__, HT_HERE)
+HT_DECLARE_UNARY(log);
+/** log(1 + x), accurate near 0 */
+#define ht_log1p(...) ht_log1p_(__VA_ARGS__, HT_HERE)
+HT_DECLARE_UNARY(log1p);
+/** square root; derivative at 0 is +infinity */
+#define ht_sqrt(...) ht_sqrt_(__VA_ARGS__, HT_HERE)
+HT_DECLARE_UNARY(sqrt);
+/** square root whose derivatives at 0 are taken as 0: for moments of optimisers, which touch 0 with zero slope */
+#define ht_safe_sqrt(...) ht_safe_sqrt_(__VA_ARGS__, HT_HERE)
+HT_DECLARE_UNARY(safe_sqrt);
+/** x * x */
+#define ht_square(...) ht_square_(__VA_ARGS__, HT_HERE)
+HT_DECLARE_UNARY(square);
+/** 1 / x */
+#define ht_reciprocal(...) ht_reciprocal_(__VA_ARGS__, HT_HERE)
+HT_DECLARE_UNARY(reciprocal);
+#define ht_sin(...) ht_sin_(__VA_ARGS__, HT_HERE)
+HT_DECLARE_UNARY(sin);
+#define ht_cos(...) ht_cos_(__VA_ARGS__, HT_HERE)
+HT_DECLARE_UNARY(cos);
+#define ht_tanh(...) ht_tanh_(__VA_ARGS__, HT_HERE)
+HT_DECLARE_UNARY(tanh);
+/** 1 / (1 + e^-x), without overflow */
+#define ht_sigmoid(...) ht_sigmoid_(__VA_ARGS__, HT_HERE)
+HT_DECLARE_UNARY(sigmoid);
+/** log(1 + e^x), exact at every magnitude */
+#define ht_softplus(...) ht_softplus_(__VA_ARGS__, HT_HERE)
+HT_DECLARE_UNARY(softplus);
+/** max(x, 0); derivative 0 at 0 */
+#define ht_relu(...) ht_relu_(__VA_ARGS__, HT_HERE)
+HT_DECLARE_UNARY(relu);
+/** |x|; derivative 0 at 0 */
+#define ht_abs(...) ht_abs_(__VA_ARGS__, HT_HERE)
+HT_DECLARE_UNARY(abs);
+/** -1, 0 or 1; carries no derivative */
+#define ht_sign(...) ht_sign_(__VA_ARGS__, HT_HERE)
+HT_DECLARE_UNARY(sign);
+/** nearest integer, halves to even; carries no derivative */
+#define ht_round(...) ht_round_(__VA_ARGS__, HT_HERE)
+HT_DECLARE_UNARY(round);
+/** -x */
+#define ht_neg(...) ht_neg_(__VA_ARGS__, HT_HERE)
+HT_DECLARE_UNARY(neg);
+
+/** ht_leaky_relu(x, slope): x if x > 0, else slope x; derivative `slope` at 0 */
+#define ht_leaky_relu(...) ht_leaky_relu_(__VA_ARGS__, HT_HERE)
+ht_var ht_leaky_relu_(ht_var x, double slope, const char *where);
+/** ht_scale(x, c): c x */
+#define ht_scale(...) ht_scale_(__VA_ARGS__, HT_HERE)
+ht_var ht_scale_(ht_var x, double factor, const char *where);
+/** ht_offset(x, c): x + c */
+#define ht_offset(...) ht_offset_(__VA_ARGS__, HT_HERE)
+ht_var ht_offset_(ht_var x, double term, const char *where);
+/** ht_affine(x, a, b): a x + b */
+#define ht_affine(...) ht_affine_(__VA_ARGS__, HT_HERE)
+ht_var ht_affine_(ht_var x, double factor, double term, const char *where);
+/** ht_pow(x, p): x to the power of a number */
+#define ht_pow(...) ht_pow_(__VA_ARGS__, HT_HERE)
+ht_var ht_pow_(ht_var x, double exponent, const char *where);
+/** ht_cast(x, dtype): the same numbers in another type. Between real types linear; to or from integers no derivative. */
+#define ht_cast(...) ht_cast_(__VA_ARGS__, HT_HERE)
+ht_var ht_cast_(ht_var x, ht_dtype dtype, const char *where);
+
+/* ---- pointwise, two or three operands ---- */
+#define HT_DECLARE_BINARY(name) ht_var ht_##name##_(ht_var a, ht_var b, const char *where)
+
+#define ht_add(...) ht_add_(__VA_ARGS__, HT_HERE)
+HT_DECLARE_BINARY(add);
+#define ht_sub(...) ht_sub_(__VA_ARGS__, HT_HERE)
+HT_DECLARE_BINARY(sub);
+#define ht_mul(...) ht_mul_(__VA_ARGS__, HT_HERE)
+HT_DECLARE_BINARY(mul);
+#define ht_div(...) ht_div_(__VA_ARGS__, HT_HERE)
+HT_DECLARE_BINARY(div);
+/** the larger one; of equals the derivative goes to a */
+#define ht_maximum(...) ht_maximum_(__VA_ARGS__, HT_HERE)
+HT_DECLARE_BINARY(maximum);
+/** the smaller one; of equals the derivative goes to a */
+#define ht_minimum(...) ht_minimum_(__VA_ARGS__, HT_HERE)
+HT_DECLARE_BINARY(minimum);
+/** 1 where a > b, else 0, in the type of a; carries no derivative */
+#define ht_greater(...) ht_greater_(__VA_ARGS__, HT_HERE)
+HT_DECLARE_BINARY(greater);
+/** ht_where(c, a, b): a where c is not 0, else b. No derivative in c; the branch not taken gets exactly 0. */
+#define ht_where(...) ht_where_(__VA_ARGS__, HT_HERE)
+ht_var ht_where_(ht_var condition, ht_var a, ht_var b, const char *where);
+
+/* ---- reductions and broadcasts ---- */
+/** Sum of all elements, a scalar. */
+#define ht_sum(...) ht_sum_(__VA_ARGS__, HT_HERE)
+HT_DECLARE_UNARY(sum);
+/** Mean of all elements, a scalar. */
+#define ht_mean(...) ht_mean_(__VA_ARGS__, HT_HERE)
+HT_DECLARE_UNARY(mean);
+/** ht_sum_to(x, shape): sums over the axes that are 1 in shape (same rank) or that shape lacks in front. */
+#define ht_sum_to(...) ht_sum_to_(__VA_ARGS__, HT_HERE)
+ht_var ht_sum_to_(ht_var x, ht_shape shape, const char *where);
+/** ht_mean_to(x, shape): the mean over the same axes. */
+#define ht_mean_to(...) ht_mean_to_(__VA_ARGS__, HT_HERE)
+ht_var ht_mean_to_(ht_var x, ht_shape shape, const char *where);
+/** ht_broadcast_to(x, shape): repeats along axes of size 1 and along new axes in front. */
+#define ht_broadcast_to(...) ht_broadcast_to_(__VA_ARGS__, HT_HERE)
+ht_var ht_broadcast_to_(ht_var x, ht_shape shape, const char *where);
+/** ht_argmax(x, axis): index of the first largest along an axis, which becomes 1; HT_I32, carries no derivative. */
+#define ht_argmax(...) ht_argmax_(__VA_ARGS__, HT_HERE)
+ht_var ht_argmax_(ht_var x, int32_t axis, const char *where);
+/** ht_max_along(x, axis): the largest along an axis, which becomes 1, as a constant (no derivative). */
+#define ht_max_along(...) ht_max_along_(__VA_ARGS__, HT_HERE)
+ht_var ht_max_along_(ht_var x, int32_t axis, const char *where);
+/** ht_logsumexp(x, axis): log of the sum of e^x along an axis, which becomes 1; without overflow. */
+#define ht_logsumexp(...) ht_logsumexp_(__VA_ARGS__, HT_HERE)
+ht_var ht_logsumexp_(ht_var x, int32_t axis, const char *where);
+/** ht_softmax(x, axis) and its logarithm. */
+#define ht_softmax(...) ht_softmax_(__VA_ARGS__, HT_HERE)
+ht_var ht_softmax_(ht_var x, int32_t axis, const char *where);
+#define ht_log_softmax(...) ht_log_softmax_(__VA_ARGS__, HT_HERE)
+ht_var ht_log_softmax_(ht_var x, int32_t axis, const char *where);
+
+/* ---- lists ---- */
+/** Inner product over two lists of equal shapes, a scalar. */
+#define ht_dot(...) ht_dot_(__VA_ARGS__, HT_HERE)
+ht_var ht_dot_(ht_vars u, ht_vars v, const char *where);
+/** Euclidean norm over a list, a scalar; derivative 0 at 0. */
+#define ht_norm(...) ht_norm_(__VA_ARGS__, HT_HERE)
+ht_var ht_norm_(ht_vars u, const char *where);
+/** u / norm(u) */
+#define ht_unit(...) ht_unit_(__VA_ARGS__, HT_HERE)
+ht_vars ht_unit_(ht_vars u, const char *where);
+/** ht_add_scaled(u, v, a): u_i + a v_i with a scalar value a; names of u. */
+#define ht_add_scaled(...) ht_add_scaled_(__VA_ARGS__, HT_HERE)
+ht_vars ht_add_scaled_(ht_vars u, ht_vars v, ht_var a, const char *where);
+
+/* ---- movement ---- */
+/** ht_reshape(x, shape): the same numbers, row-major, in another shape of equal count. */
+#define ht_reshape(...) ht_reshape_(__VA_ARGS__, HT_HERE)
+ht_var ht_reshape_(ht_var x, ht_shape shape, const char *where);
+/** ht_permute(x, HT_SHAPE(axis...)): axis k of the result is axis order.dim[k] of x. */
+#define ht_permute(...) ht_permute_(__VA_ARGS__, HT_HERE)
+ht_var ht_permute_(ht_var x, ht_shape order, const char *where);
+/** ht_slice(x, start, size): a block; start and size have one entry per axis. */
+#define ht_slice(...) ht_slice_(__VA_ARGS__, HT_HERE)
+ht_var ht_slice_(ht_var x, ht_shape start, ht_shape size, const char *where);
+/** ht_pad(x, before, after): zeros around a block; one entry per axis. The adjoint of ht_slice. */
+#define ht_pad(...) ht_pad_(__VA_ARGS__, HT_HERE)
+ht_var ht_pad_(ht_var x, ht_shape before, ht_shape after, const char *where);
+/** ht_concat(axis, list): one after the other along an axis; the other sizes agree. */
+#define ht_concat(...) ht_concat_(__VA_ARGS__, HT_HERE)
+ht_var ht_concat_(int32_t axis, ht_vars parts, const char *where);
+
+/* ---- matrix product ---- */
+typedef struct ht_matmul_args {
+    const char *where;
+    ht_var a, b;
+    int32_t transpose_a, transpose_b;
+} ht_matmul_args;
+/**
+ * Matrix product over the last two axes; leading axes broadcast.
+ *     ht_matmul(a, b, .transpose_b = 1)        [..., m, k] [..., k, n] -> [..., m, n]
+ * ESHAPE if inner sizes or leading axes differ, or a rank is below 2. Multilinear; closed under differentiation.
+ */
+#define ht_matmul(...) ht_matmul_((ht_matmul_args){.where = HT_HERE, __VA_ARGS__})
+ht_var ht_matmul_(ht_matmul_args args);
+
+/* ---- convolution over 1, 2 or 3 spatial axes ---- */
+/** One number per spatial axis; {0} takes the default everywhere, a lone first number holds for every axis. */
+typedef struct ht_axes {
+    int32_t at[3];
+} ht_axes;
+/** The same number for every axis: .stride = ht_all(2). */
+static inline ht_axes ht_all(int32_t n)
+{
+    ht_axes a = {{n, n, n}};
+    return a;
+}
+
+typedef struct ht_conv_args {
+    const char *where;
+    ht_var x, w;
+    ht_axes stride, pad, dilation, output_pad;
+    int32_t groups;
+} ht_conv_args;
+/**
+ * Cross-correlation of a batch with a filter bank ("convolution" in deep learning). For two spatial axes:
+ *
+ *     y[n,o,p,q] = sum over c,r,s of  x[n, c, p stride - pad + r dilation, q stride - pad + s dilation] * w[o,c,r,s]
+ *
+ * x          [N, C, spatial...]  real
+ * w          [O, C/groups, spatial...]  dtype of x
+ * .groups    divides C and O                     (default 1)
+ * .stride    >= 1, every axis                    (default 1)
+ * .pad       zeros on every side, >= 0           (default 0)
+ * .dilation  distance of taps, >= 1              (default 1, that is none)
+ * returns    [N, O, spatial...],  P = floor((H + 2 pad - dilation (R - 1) - 1) / stride) + 1, the others alike
+ *
+ * Errors     ESHAPE    rank, channels, or an empty output     EDTYPE  x and w differ
+ *            EINVALID  stride or dilation < 1, pad < 0, groups < 1
+ * Derivative multilinear; closed with its input adjoint and its weight adjoint, any order
+ * Cost       2 N O P Q C/groups R S flop
+ * Source     Deep Learning (2016), Eq. 9.6
+ */
+#define ht_conv(...) ht_conv_((ht_conv_args){.where = HT_HERE, __VA_ARGS__})
+ht_var ht_conv_(ht_conv_args args);
+/**
+ * Transposed convolution: the adjoint of ht_conv in its input.
+ * x [N, C, spatial...], w [C, O/groups, spatial...]; options as ht_conv, .output_pad extra rows at the end (default 0).
+ * returns [N, O, spatial...],  H = (P - 1) stride - 2 pad + dilation (R - 1) + output_pad + 1
+ */
+#define ht_conv_transpose(...) ht_conv_transpose_((ht_conv_args){.where = HT_HERE, __VA_ARGS__})
+ht_var ht_conv_transpose_(ht_conv_args args);
+
+/* ---- pooling over 1, 2 or 3 spatial axes ---- */
+typedef struct ht_pool_args {
+    const char *where;
+    ht_var x;
+    ht_axes kernel, stride, pad; /* stride defaults to kernel */
+} ht_pool_args;
+/** Largest in each window, of equals the first in row-major order. x [N, C, spatial...]. Padding never wins. */
+#define ht_max_pool(...) ht_max_pool_((ht_pool_args){.where = HT_HERE, __VA_ARGS__})
+ht_var ht_max_pool_(ht_pool_args args);
+/** Mean of each window, padding counted as zeros. */
+#define ht_avg_pool(...) ht_avg_pool_((ht_pool_args){.where = HT_HERE, __VA_ARGS__})
+ht_var ht_avg_pool_(ht_pool_args args);
+
+/* ---- losses on logits; means over all elements, scalars ---- */
+/** ht_sigmoid_cross_entropy(logits, target): mean of softplus(z) - z t, exact at every magnitude; target in [0, 1]. */
+#define ht_sigmoid_cross_entropy(...) ht_sigmoid_cross_entropy_(__VA_ARGS__, HT_HERE)
+ht_var ht_sigmoid_cross_entropy_(ht_var logits, ht_var target, const char *where);
+/** ht_dice_loss(p, t, smooth): 1 - (2 sum p t + smooth) / (sum p + sum t + smooth) over all elements. */
+#define ht_dice_loss(...) ht_dice_loss_(__VA_ARGS__, HT_HERE)
+ht_var ht_dice_loss_(ht_var probabilities, ht_var target, double smooth, const char *where);
+/** ht_charbonnier(x, delta): sqrt(x^2 + delta^2), a smooth |x|, elementwise. */
+#define ht_charbonnier(...) ht_charbonnier_(__VA_ARGS__, HT_HERE)
+ht_var ht_charbonnier_(ht_var x, double delta, const char *where);
+
+/* ---- random numbers: functions of (seed, stream, step, element); they carry no derivative ---- */
+typedef struct ht_random_args {
+    const char *where;
+    ht_tape *tape;
+    ht_shape shape;
+    ht_var step;        /* HT_I32 scalar that the program advances; empty: step 0 always                 */
+    uint64_t seed;
+    const char *stream; /* the stream's name; the path of the open scopes is put in front                */
+    double probability; /* ht_bernoulli: of 1                                                            */
+} ht_random_args;
+/** Uniform in (0, 1). */
+#define ht_uniform(...) ht_uniform_((ht_random_args){.where = HT_HERE, __VA_ARGS__})
+ht_var ht_uniform_(ht_random_args args);
+/** Standard normal (Box-Muller). */
+#define ht_normal(...) ht_normal_((ht_random_args){.where = HT_HERE, __VA_ARGS__})
+ht_var ht_normal_(ht_random_args args);
+/** 1 with the probability given, else 0. */
+#define ht_bernoulli(...) ht_bernoulli_((ht_random_args){.where = HT_HERE, __VA_ARGS__})
+ht_var ht_bernoulli_(ht_random_args args);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

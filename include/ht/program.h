@@ -1,0 +1,67 @@
+/*
+ * Programs: a tape compiled for a device. Straight-line code with fixed addresses; set, run, get, again and again.
+ */
+#ifndef HT_PROGRAM_H
+#define HT_PROGRAM_H
+
+#include <stdio.h>
+
+#include <ht/tape.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct ht_program ht_program;
+
+typedef struct ht_compile_args {
+    ht_tape *tape;
+    ht_device *device;
+    ht_vars outputs;    /* what ht_get may ask for, beside what the tape writes into stores */
+    ht_error *error;    /* filled when NULL is returned                                     */
+    const volatile int *interrupt; /* polled between instructions; non-zero stops the run with EINTERRUPTED */
+    int32_t check;      /* 1: look for NaN and infinity after every instruction and name its place */
+} ht_compile_args;
+
+/**
+ * Compiles: removes what nothing needs, chooses physical order, packs weights, lays out one arena by lifetimes,
+ * appends the commit section. The tape may be freed afterwards; stores that it reads must outlive the program.
+ *     ht_compile(tape, device, ht_list(loss), .error = &error)
+ * NULL and a filled record on an error of the tape, ENOMEM, EUNSUPPORTED.
+ */
+#define ht_compile(...) ht_compile_((ht_compile_args){__VA_ARGS__})
+ht_program *ht_compile_(ht_compile_args args);
+void ht_program_free(ht_program *program);
+
+/** Copies numbers into an input (count must be its number of elements). Errors stick to the program. */
+ht_status ht_set(ht_program *program, ht_var input, const void *numbers, int64_t count);
+/** The same by the input's name, for hosts that no longer have the tape. */
+ht_status ht_set_named(ht_program *program, const char *input, const void *numbers, int64_t count);
+/** Runs once. After a failure nothing runs any more and every call returns the first failure, until ht_resume. */
+ht_status ht_run(ht_program *program);
+/** Copies an output, row-major. The var is one of the outputs given to ht_compile. */
+ht_status ht_get(ht_program *program, ht_var output, void *numbers, int64_t count);
+/** The same by position in the list of outputs. */
+ht_status ht_get_at(ht_program *program, int32_t output, void *numbers, int64_t count);
+/** The program's sticky error. Lent. */
+const ht_error *ht_program_error(const ht_program *program);
+/** Clears a sticky EINTERRUPTED: the program may run again. Other failures stay. */
+void ht_resume(ht_program *program);
+
+typedef struct ht_program_facts {
+    int64_t recorded, instructions;      /* on the tape; in the program */
+    int64_t conversions;                 /* changes of physical order and packings of weights */
+    size_t arena_bytes, value_bytes;     /* planned; sum of all values without reuse */
+    double convolution_flop, flop;       /* per run; flop = convolutions and matrix products */
+} ht_program_facts;
+ht_program_facts ht_program_describe(const ht_program *program);
+
+/** Prints a tape, one line per instruction with its place. */
+void ht_dump(const ht_tape *tape, FILE *file);
+/** Prints a program: the planned steps with physical order, offset and place. */
+void ht_program_dump(const ht_program *program, FILE *file);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
