@@ -1,0 +1,57 @@
+/*
+ * A run directory: its files, and what is written while training. All writing is durable (temporary name, fsync, rename)
+ * except log.csv, which is appended and flushed line by line and cut back to the checkpoint's round on resume.
+ *
+ *   RUN/config.toml run.json log.csv alpha.csv certificate.csv checkpoints/ best.safetensors metrics.json cases.csv
+ *       pictures/ predictions/ report.html
+ */
+#ifndef GENSEG_RUN_H
+#define GENSEG_RUN_H
+
+#include <math.h>
+
+#include "config.h"
+#include "data.h"
+
+/* One logged round. An entry that was not computed is NAN and is written empty. */
+typedef struct genseg_log_row {
+    int64_t round;
+    double seconds, loss_gan, loss_discriminator, loss_seg, loss_val;
+    double hypergradient_norm, hypergradient_norm_eq9, hypergradient_norm_direct, hypergradient_cosine;
+    double alpha_step, alpha_decay_step, alpha_largest;      /* largest softmax weight over all cells */
+    double val_dice, val_jaccard, segmenter_rate;
+} genseg_log_row;
+#define GENSEG_LOG_COLUMNS                                                                                             \
+    "round,seconds,loss_gan,loss_discriminator,loss_seg,loss_val,hypergradient_norm,hypergradient_norm_eq9,"          \
+    "hypergradient_norm_direct,hypergradient_cosine,alpha_step,alpha_decay_step,alpha_largest,val_dice,val_jaccard,"  \
+    "segmenter_rate"
+
+/* One evaluated case of cases.csv. */
+typedef struct genseg_case_row {
+    const char *name;
+    genseg_score score;
+    int64_t truth_pixels, predicted_pixels, width, height;
+} genseg_case_row;
+
+typedef struct genseg_summary {
+    double mean, sd, median;
+} genseg_summary;
+/* Mean, sample deviation (n - 1; 0 for n = 1), median. */
+genseg_summary genseg_summarise(const double *values, int32_t count);
+
+typedef struct genseg_metrics {
+    char split[8];
+    int32_t cases, cases_empty;   /* cases_empty: true mask is empty                                    */
+    genseg_summary dice, jaccard, precision, recall;
+    genseg_summary dice_nonempty; /* over the cases whose true mask is not empty                        */
+    char selection_metric[16];    /* dice | jaccard: what chose best.safetensors                        */
+    int64_t selection_round;
+} genseg_metrics;
+
+/** Writes metrics.json (contract section 2; numbers with 17 digits) and cases.csv into the folder. */
+ht_status genseg_metrics_write(const char *folder, const genseg_metrics *metrics, const genseg_case_row *rows,
+                               int32_t count, ht_error *error);
+/** Makes report.html in the run directory from the files there alone. */
+ht_status genseg_report_write(const char *run, ht_error *error);
+
+#endif
