@@ -77,23 +77,23 @@ typedef struct agenda {
     int32_t *starts, *ends, *next_start, *next_end;
 } agenda;
 
-static bool agenda_fill(agenda *agenda, const ht_program *p)
+static bool fill_agenda(agenda *order, const ht_program *p)
 {
     size_t steps = (size_t)p->steps.count + 1, buffers = (size_t)p->buffers.count + 1;
-    agenda->starts = calloc(steps, sizeof(int32_t));
-    agenda->ends = calloc(steps, sizeof(int32_t));
-    agenda->next_start = calloc(buffers, sizeof(int32_t));
-    agenda->next_end = calloc(buffers, sizeof(int32_t));
-    if (!agenda->starts || !agenda->ends || !agenda->next_start || !agenda->next_end) return false;
+    order->starts = calloc(steps, sizeof(int32_t));
+    order->ends = calloc(steps, sizeof(int32_t));
+    order->next_start = calloc(buffers, sizeof(int32_t));
+    order->next_end = calloc(buffers, sizeof(int32_t));
+    if (!order->starts || !order->ends || !order->next_start || !order->next_end) return false;
     for (int32_t i = 0; i < p->buffers.count; i++) {
         const hti_buffer *buffer = &p->buffers.at[i];
         if (buffer->fixed) continue;
         int32_t first = buffer->first < p->steps.count ? buffer->first : p->steps.count;
         int32_t last = buffer->last < p->steps.count ? buffer->last : p->steps.count;
-        agenda->next_start[i] = agenda->starts[first];
-        agenda->starts[first] = i + 1;
-        agenda->next_end[i] = agenda->ends[last];
-        agenda->ends[last] = i + 1;
+        order->next_start[i] = order->starts[first];
+        order->starts[first] = i + 1;
+        order->next_end[i] = order->ends[last];
+        order->ends[last] = i + 1;
     }
     return true;
 }
@@ -102,7 +102,7 @@ static ht_status place(ht_program *p, ht_error *error)
 {
     agenda order = {0};
     holes free_list = {0};
-    bool fits = agenda_fill(&order, p);
+    bool fits = fill_agenda(&order, p);
     for (int32_t s = 0; fits && s <= p->steps.count; s++) {
         for (int32_t i = order.starts[s]; fits && i; i = order.next_start[i - 1]) {
             hti_buffer *buffer = &p->buffers.at[i - 1];

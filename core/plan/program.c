@@ -144,7 +144,7 @@ static ht_status run_step(const ht_program *p, const hti_step *step)
 }
 
 /* Whether a dense or strided real tensor has only finite numbers. */
-static bool finite(const hti_tensor *t)
+static bool all_finite(const hti_tensor *t)
 {
     int64_t count = ht_shape_count(t->shape);
     for (int64_t i = 0; i < count; i++) {
@@ -187,7 +187,7 @@ ht_status ht_run(ht_program *p)
         if (status != HT_OK)
             return ht_fail(&p->error, status, "%s: %s \"%s\": the kernel (%s) gave up", step->where, step->op->name,
                            step->scope, step->choice.algorithm ? step->choice.algorithm : p->backend->name);
-        if (p->check && step->kind == HTI_STEP_OP && !finite(&step->tensors[step->inputs]))
+        if (p->check && step->kind == HTI_STEP_OP && !all_finite(&step->tensors[step->inputs]))
             return ht_fail(&p->error, HT_EINVALID, "%s: %s \"%s\": the result holds a NaN or an infinity; every value "
                            "before it is finite", step->where, step->op->name, step->scope);
     }
