@@ -7,9 +7,9 @@
 #define TESTS_TAP_H
 
 #if defined(__GNUC__)
-#define TAP_FORMAT(format, first) __attribute__((format(printf, format, first)))
+#define TAP_FORMAT(text, first) __attribute__((format(printf, text, first)))
 #else
-#define TAP_FORMAT(format, first)
+#define TAP_FORMAT(text, first)
 #endif
 
 /** One result: "ok N - TEXT" or "not ok N - TEXT". Returns ok, so that a test can stop where going on makes no sense. */
