@@ -26,9 +26,9 @@ class Test:
         for line in lines:
             result, ended = RESULT.match(line), PLAN.match(line)
             if ended:
-                plan = int(ended[1]) if int(ended[1]) or not ended[2] else 1
-                if ended[2] or not int(ended[1]):
-                    self.skipped.append(ended[2] or "no reason was given")
+                plan = int(ended[1])
+                if plan == 0 and ended[2]:
+                    self.skipped.append(ended[2])
                     plan = 1
             elif result:
                 skip = SKIP.search(line)
@@ -42,7 +42,7 @@ class Test:
             elif line.startswith("#"):
                 comments.append(line)
         count = self.passed + len(self.failed) + len(self.skipped)
-        if plan is None or plan != count or (log["result"] not in ("OK", "SKIP") and not self.failed):
+        if not plan or plan != count or (log["result"] not in ("OK", "SKIP") and not self.failed):
             words = "timed out" if log["result"] == "TIMEOUT" else f"ended early or badly (exit {log.get('returncode')})"
             tail = lines[-EXCERPT:] + (log.get("stderr") or "").splitlines()[-EXCERPT:]
             self.failed.append((f"{words}: {count} results, plan {'absent' if plan is None else plan}", tail))
