@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Shared by quickstart and check: the packages, the configuration, the build, the installed copy in build/prefix.
 # Sourced by bash in the source root; every function ends the script with one clear line where it cannot go on.
 
