@@ -112,7 +112,7 @@ void genseg_listing_free(genseg_listing *listing);
 /** "folder/name"; NULL without memory. The caller frees it. */
 char *genseg_path_join(const char *folder, const char *name);
 
-/** Cases of a phantom split, and the index that stands in a phantom case's name (-1: none); split as GENSEG_*. */
+/** Cases of a phantom split, named as GENSEG_*. */
 int32_t genseg_phantom_count(int32_t split);
 /* Pixels on a side at which the phantom data set is drawn, before it is resized as any other. */
 #define GENSEG_PHANTOM_SIZE 192
