@@ -7,12 +7,12 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { WORD = 256 }; /* bytes of a key or name with its NUL */
+
 _Static_assert(sizeof(genseg_method) == sizeof(int32_t) && sizeof(genseg_select) == sizeof(int32_t),
                "choices are stored through int32_t");
 
 #define MEMBER(name) .offset = offsetof(genseg_config, name), .bytes = sizeof(((genseg_config *)0)->name)
-enum { WORD = 256 };
-
 #define COUNT_MAX 1e9
 #define SEED_MAX 9007199254740991.0 /* 2^53 - 1: exact in every reader of run.json */
 

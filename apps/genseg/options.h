@@ -1,7 +1,6 @@
 /*
  * The table of configuration fields: dotted key, flag, kind, range, help. Everything that takes or shows a setting walks
- * it: flags, file, --set, help, the resolved copy. The application looks at
- * config.h; this is for its configuration and its command line.
+ * it: flags, file, --set, help, the resolved copy. For the configuration and the command line; others see config.h.
  */
 #ifndef GENSEG_OPTIONS_H
 #define GENSEG_OPTIONS_H
