@@ -118,7 +118,7 @@ typedef struct genseg_chart {
     const char *mark_name;
 } genseg_chart;
 
-/** One figure; says so if nothing of it was computed. */
+/** Caption and picture of a figure that the caller opens and closes; says so if nothing of it was computed. */
 void genseg_chart_write(genseg_html *html, const genseg_chart *chart);
 /** Histogram of values in [0, 1] in bins of 1/20, with mean and median marked. NAN is passed over. */
 void genseg_histogram_write(genseg_html *html, const double *values, int64_t count, double mean, double median);
@@ -129,6 +129,11 @@ enum {
     GENSEG_LOG_NORM, GENSEG_LOG_EQ9, GENSEG_LOG_DIRECT, GENSEG_LOG_COSINE, GENSEG_LOG_STEP, GENSEG_LOG_DECAY,
     GENSEG_LOG_LARGEST, GENSEG_LOG_VAL_DICE, GENSEG_LOG_VAL_JACCARD, GENSEG_LOG_RATE
 };
+/* Their names, in the same order: those of GENSEG_LOG_COLUMNS in run.h. */
+#define GENSEG_REPORT_LOG_NAMES                                                                                        \
+    "round", "seconds", "loss_gan", "loss_discriminator", "loss_seg", "loss_val", "hypergradient_norm",                \
+        "hypergradient_norm_eq9", "hypergradient_norm_direct", "hypergradient_cosine", "alpha_step",                   \
+        "alpha_decay_step", "alpha_largest", "val_dice", "val_jaccard", "segmenter_rate"
 enum { GENSEG_ALPHA_ROUND, GENSEG_ALPHA_4, GENSEG_ALPHA_6, GENSEG_ALPHA_8 };
 enum {
     GENSEG_PROOF_ROUND, GENSEG_PROOF_F32, GENSEG_PROOF_F64, GENSEG_PROOF_RELATIVE, GENSEG_PROOF_DIRECTION,
@@ -146,8 +151,17 @@ typedef struct genseg_report {
     size_t picture_bytes;  /* of pictures that are in the report by now */
 } genseg_report;
 
-/** A section's heading; the number and the name are those of the list of contents. */
+/** A section's heading, which the list of contents leads to. */
 void genseg_report_heading(genseg_html *html, const char *anchor, const char *title);
+/** A chart as a figure of its own. */
+void genseg_report_figure(genseg_html *html, const genseg_chart *chart);
+/** A chart over the rounds of log.csv without series. */
+genseg_chart genseg_report_chart(const genseg_report *report, const char *title, const char *y_label);
+void genseg_report_series(genseg_chart *chart, const char *name, const double *y);
+/** 1 if the run is one that searches an architecture, by its settings or, without them, by its files. */
+bool genseg_report_searches(const genseg_report *report);
+/** "14 of its entries are ...": one box of the top of the page; close it with genseg_html_raw(html, "</div>"). */
+void genseg_report_box(genseg_html *html, const char *kind, const char *title);
 /** "There is no NAME in the run directory": the one line of a section without its file. */
 void genseg_report_absent(genseg_html *html, const char *file, const char *what);
 

@@ -221,7 +221,7 @@ static found read_row(reader *r, const genseg_table_form *form, const int32_t *p
     }
     if (form->order == 0) return FOUND_RECORD;
     double now = out->column[0][out->count];
-    if (isnan(now) || now != floor(now)) return number_fault(r, error, form->name[0], r->field[place[0]]);
+    if (isnan(now) || now != floor(now) || fabs(now) > 1e15) return number_fault(r, error, form->name[0], r->field[place[0]]);
     if (out->count > 0) {
         double before = out->column[0][out->count - 1];
         if (now < before || (now == before && form->order == 2))
