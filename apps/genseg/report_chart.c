@@ -190,7 +190,7 @@ static bool find_range(const genseg_chart *chart, const trace *traces, axis *y)
         low = fmin(low, chart->line);
         high = fmax(high, chart->line);
     }
-    double least = chart->logarithmic ? 1 : fmax(fabs(low), fabs(high)) * 1e-3;
+    double least = chart->logarithmic ? 1 : fmax(fabs(low), fabs(high)) * (high > low ? 1e-3 : 0.2);
     if (!(least > 1e-290)) least = 1;
     if (high - low < least) {
         double middle = low / 2 + high / 2;
