@@ -187,14 +187,21 @@ typedef struct ht_matmul_args {
 ht_var ht_matmul_(ht_matmul_args args);
 
 /* ---- convolution over 1, 2 or 3 spatial axes ---- */
-/** One number per spatial axis; {0} takes the default everywhere, a lone first number holds for every axis. */
+/** One number per spatial axis. Zero-initialised it takes the default on every axis. */
 typedef struct ht_axes {
     int32_t at[3];
+    int32_t given; /* 0: the default */
 } ht_axes;
 /** The same number for every axis: .stride = ht_all(2). */
 static inline ht_axes ht_all(int32_t n)
 {
-    ht_axes a = {{n, n, n}};
+    ht_axes a = {{n, n, n}, 1};
+    return a;
+}
+/** One number for each axis, in the order of the shape; surplus ones are not used: .pad = ht_each(1, 0, 0). */
+static inline ht_axes ht_each(int32_t first, int32_t second, int32_t third)
+{
+    ht_axes a = {{first, second, third}, 1};
     return a;
 }
 
