@@ -6,6 +6,9 @@
 
 #include <math.h>
 #include <stdlib.h>
+#ifdef _OPENMP
+#include <omp.h>
+#endif
 
 #include <ht/random.h>
 
@@ -56,6 +59,16 @@ static void fill_blocks(void *context, int64_t begin, int64_t end)
     }
 }
 
+/* A store does not say how many threads its device has. */
+static int32_t offered_threads(void)
+{
+#ifdef _OPENMP
+    return omp_get_max_threads();
+#else
+    return 1;
+#endif
+}
+
 ht_status hti_initialise(ht_store *store, const char *name, nn_init init, uint64_t seed, ht_error *error)
 {
     int32_t index = ht_store_find(store, name);
@@ -71,7 +84,7 @@ ht_status hti_initialise(ht_store *store, const char *name, nn_init init, uint64
         return ht_fail(error, HT_ESHAPE, "its %lld numbers are more than memory can hold", (long long)f.count);
     f.to = malloc(bytes ? bytes : 1);
     if (!f.to) return ht_fail(error, HT_ENOMEM, "no %zu bytes to initialise it", bytes);
-    hti_parallel_for(INT32_MAX, (f.count + 3) / 4, 4096, fill_blocks, &f);
+    hti_parallel_for(offered_threads(), (f.count + 3) / 4, 4096, fill_blocks, &f);
     ht_status status = ht_store_set(store, name, f.to, f.count, error);
     free(f.to);
     return status;

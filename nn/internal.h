@@ -10,18 +10,18 @@
 #define HTI_NAME_BYTES 256
 
 /* One tensor that a recording needs. `what` opens messages, as in: conv "enc0.k4.weight". */
-typedef struct hti_tensor {
+typedef struct hti_wanted {
     const char *where, *what, *name;
     ht_dtype dtype;
     ht_shape shape;
     ht_role role;
-} hti_tensor;
+} hti_wanted;
 
 /*
  * Finds the tensor and checks it, or adds it (zero-filled; *created is then true). False and the tape's sticky error
  * if it does not agree or cannot be added.
  */
-bool hti_tensor_obtain(ht_tape *tape, ht_store *store, const hti_tensor *tensor, bool *created);
+bool hti_tensor_obtain(ht_tape *tape, ht_store *store, const hti_wanted *tensor, bool *created);
 
 /* Fills a tensor of real type. */
 ht_status hti_initialise(ht_store *store, const char *name, nn_init init, uint64_t seed, ht_error *error);

@@ -64,12 +64,8 @@ ht_var nn_dense_(nn_dense_args args)
     return leave(s, ht_add_(y, b, args.where));
 }
 
-/* Entry k of an option over the axes: a lone first number holds for every axis. */
-static int32_t on_axis(ht_axes a, int32_t k, int32_t otherwise)
-{
-    if (a.at[0] == 0 && a.at[1] == 0 && a.at[2] == 0) return otherwise;
-    return a.at[1] == 0 && a.at[2] == 0 ? a.at[0] : a.at[k];
-}
+/* An option over the axes: .stride = 2 sets the first number alone and means every axis; 0 takes the default. */
+static ht_axes over_axes(ht_axes a) { return a.given || a.at[0] == 0 ? a : ht_all(a.at[0]); }
 
 /* Shape [first, second, kernel...] of a filter bank; *taps becomes the kernel's size. */
 static bool filter_shape(const nn_conv_args *args, const char *what, int64_t first, int64_t second, ht_shape *shape,
@@ -77,9 +73,9 @@ static bool filter_shape(const nn_conv_args *args, const char *what, int64_t fir
 {
     *shape = ht_shape_of((const int64_t[]){first, second}, 2);
     *taps = 1;
-    int32_t axes = ht_var_shape(args->x).rank - 2;
-    for (int32_t k = 0; k < axes; k++) {
-        int64_t size = on_axis(args->kernels, k, 1);
+    ht_axes kernel = over_axes(args->kernels);
+    for (int32_t k = 0; k < ht_var_shape(args->x).rank - 2; k++) {
+        int64_t size = kernel.given ? kernel.at[k] : 1;
         if (size < 1 || size > 1 << 20) {
             ht_tape_fail(args->scope.tape, args->where, HT_EINVALID, "%s \"%s%s\": kernel of size %lld; at least 1 was expected",
                          what, args->scope.prefix, args->name, (long long)size);
@@ -108,8 +104,9 @@ static ht_var convolve(nn_conv_args args, const char *what, bool transposed)
     ht_shape shape;
     if (!filter_shape(&args, what, first, second, &shape, &taps)) return empty;
     int64_t fan = second * taps;
-    ht_conv_args call = {.where = args.where, .x = args.x, .stride = args.strides, .pad = args.pads,
-                         .dilation = args.dilations, .output_pad = args.output_pads, .groups = groups};
+    ht_conv_args call = {.where = args.where, .x = args.x, .stride = over_axes(args.strides),
+                         .pad = over_axes(args.pads), .dilation = over_axes(args.dilations),
+                         .output_pad = over_axes(args.output_pads), .groups = groups};
     call.w = hti_parameter(s, what, args.name, "weight", shape, by_fan(args.init, fan), args.where);
     ht_var y = transposed ? ht_conv_transpose_(call) : ht_conv_(call);
     if (args.no_bias) return y;
@@ -233,7 +230,8 @@ ht_var nn_dropout_(nn_scope scope, const char *name, ht_var x, double p, const c
     if (p == 0 || scope.evaluate || !ht_ok(x)) return x;
     const char *full = hti_full_name(scope, name, NULL, where);
     if (!full) return empty;
-    const char *stream = nn_name(scope, "%s/%s", scope.draw, full);
+    /* the slash in front: the stream does not depend on scopes that happen to be open around this evaluation */
+    const char *stream = nn_name(scope, "/%s/%s/%s", scope.draw, scope.name, full);
     if (hti_stopped(scope.tape)) return empty;
     ht_var keep = ht_bernoulli_((ht_random_args){.where = where, .tape = scope.tape, .shape = ht_var_shape(x),
                                                  .step = scope.step, .seed = scope.seed, .stream = stream,

@@ -99,7 +99,7 @@ static ht_var accumulate(const update *u, const char *slot, int32_t i, double ke
 {
     const char *name = slot_name(u, slot, i);
     if (!name) return empty;
-    hti_tensor t = {u->where, u->what, name, ht_tape_dtype(u->tape), ht_var_shape(u->w.at[i]), HT_BUFFER};
+    hti_wanted t = {u->where, u->what, name, ht_tape_dtype(u->tape), ht_var_shape(u->w.at[i]), HT_BUFFER};
     bool created;
     if (!hti_tensor_obtain(u->tape, u->state, &t, &created)) return empty;
     ht_var old = ht_read_one_(u->tape, u->state, name, u->where);
@@ -133,7 +133,7 @@ ht_var nn_count_(nn_count_args args)
     if (hti_stopped(args.tape)) return empty;
     if (!args.store)
         return ht_tape_fail(args.tape, args.where, HT_EINVALID, "nn_count: there is no store; a counter needs one to last");
-    hti_tensor t = {args.where, "counter", args.name ? args.name : "", HT_I32, HT_SCALAR, HT_BUFFER};
+    hti_wanted t = {args.where, "counter", args.name ? args.name : "", HT_I32, HT_SCALAR, HT_BUFFER};
     bool created;
     if (!hti_tensor_obtain(args.tape, args.store, &t, &created)) return empty;
     ht_var before = ht_read_one_(args.tape, args.store, t.name, args.where);

@@ -116,7 +116,7 @@ ht_vars nn_params_(nn_scope scope, const char *where)
 }
 
 /* What stands in the store under the name agrees with what the recording needs. */
-static bool agrees(ht_tape *tape, const ht_store *store, int32_t index, const hti_tensor *t)
+static bool agrees(ht_tape *tape, const ht_store *store, int32_t index, const hti_wanted *t)
 {
     char is[HT_SHAPE_TEXT], needed[HT_SHAPE_TEXT];
     ht_dtype dtype = ht_store_dtype(store, index);
@@ -137,7 +137,7 @@ static bool agrees(ht_tape *tape, const ht_store *store, int32_t index, const ht
     return false;
 }
 
-bool hti_tensor_obtain(ht_tape *tape, ht_store *store, const hti_tensor *tensor, bool *created)
+bool hti_tensor_obtain(ht_tape *tape, ht_store *store, const hti_wanted *tensor, bool *created)
 {
     *created = false;
     if (hti_stopped(tape)) return false;
@@ -154,7 +154,7 @@ bool hti_tensor_obtain(ht_tape *tape, ht_store *store, const hti_tensor *tensor,
 }
 
 /* Obtains a tensor of the tape's type, fills it if it is new, reads it. */
-static ht_var obtain(nn_scope s, const hti_tensor *tensor, nn_init init)
+static ht_var obtain(nn_scope s, const hti_wanted *tensor, nn_init init)
 {
     bool created;
     if (!hti_tensor_obtain(s.tape, s.store, tensor, &created)) return empty;
@@ -168,7 +168,7 @@ static ht_var obtain(nn_scope s, const hti_tensor *tensor, nn_init init)
 }
 
 /* The value bound to a name, checked. */
-static ht_var bound_value(nn_scope s, const hti_tensor *t)
+static ht_var bound_value(nn_scope s, const hti_wanted *t)
 {
     for (int32_t i = 0; i < s.values.count; i++) {
         if (strcmp(s.values.names[i], t->name) != 0) continue;
@@ -188,7 +188,7 @@ ht_var hti_parameter(nn_scope scope, const char *what, const char *name, const c
 {
     const char *full = hti_full_name(scope, name, part, where);
     if (!full) return empty;
-    hti_tensor t = {where, what, full, ht_tape_dtype(scope.tape), shape, HT_PARAMETER};
+    hti_wanted t = {where, what, full, ht_tape_dtype(scope.tape), shape, HT_PARAMETER};
     return scope.bound ? bound_value(scope, &t) : obtain(scope, &t, init);
 }
 
@@ -197,7 +197,7 @@ ht_var hti_buffer(nn_scope scope, const char *what, const char *name, const char
 {
     *full = hti_full_name(scope, name, part, where);
     if (!*full) return empty;
-    hti_tensor t = {where, what, *full, ht_tape_dtype(scope.tape), shape, HT_BUFFER};
+    hti_wanted t = {where, what, *full, ht_tape_dtype(scope.tape), shape, HT_BUFFER};
     scope.uninitialised = 0; /* small, and zero would be no valid variance */
     return obtain(scope, &t, init);
 }

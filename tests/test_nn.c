@@ -39,7 +39,7 @@ static void test_names(void)
     nn_scope e = nn_sub(s, nn_name(s, "%s", "enc"));
     ht_var y = nn_batch_norm(e, "n", nn_conv(e, "c", x, 6, .kernel = 3, .pad = 1, .groups = 2));
     y = nn_conv_transpose(s, "up", y, 4, .kernel = 2, .stride = 2);
-    ht_var z = nn_conv(s, "line", ht_slice(y, HT_SHAPE(0, 0, 0, 0), HT_SHAPE(2, 1, 16, 16)), 5, .kernels = {{3, 1}},
+    ht_var z = nn_conv(s, "line", ht_slice(y, HT_SHAPE(0, 0, 0, 0), HT_SHAPE(2, 1, 16, 16)), 5, .kernels = ht_each(3, 1, 1),
                        .no_bias = 1);
     nn_parameter(s, "free", HT_SHAPE(2, 3));
     char text[HT_SHAPE_TEXT];

@@ -41,7 +41,7 @@ typedef struct nn_open_args {
  * Opens a scope on a store.
  *     nn_scope s = nn_open(tape, store, .seed = 1)
  *
- * .name               stands before the layers' names in messages and dumps, not in the store     (default none)
+ * .name               stands before the layers' names in messages, dumps and streams of draws, not in the store
  * .seed               of initialisation, drawn by parameter name, and of dropout                   (default 0)
  * .step               HT_I32 scalar that numbers the draws of dropout, as nn_count gives it         (default: always 0)
  * .evaluate           1: norms use running statistics, dropout passes everything                   (default 0: training)
@@ -164,7 +164,7 @@ typedef struct nn_conv_args {
     const char *name;
     ht_var x;
     int64_t out;
-    /* one number for every axis, or one for each: .kernel = 3, .kernels = {{3, 1}} */
+    /* one number for every axis, or one for each: .kernel = 3, .kernels = ht_each(3, 1, 1) */
     union { int32_t kernel; ht_axes kernels; };
     union { int32_t stride; ht_axes strides; };
     union { int32_t pad; ht_axes pads; };
@@ -209,7 +209,7 @@ ht_var nn_instance_norm_(nn_norm_args args);
 
 /**
  * nn_dropout(s, "drop", x, p): in training each number becomes 0 with probability p, else x / (1 - p).
- * Stream of the draws: the evaluation's .draw and the layer's full name; step and seed of the scope.
+ * Stream of the draws: the evaluation's .draw, the scope's .name, the layer's full name; step and seed of the scope.
  * EINVALID unless 0 <= p < 1.
  */
 #define nn_dropout(...) nn_dropout_(__VA_ARGS__, HT_HERE)
