@@ -91,6 +91,11 @@ ht_vars ht_grad_(ht_var loss, ht_vars inputs, const char *where)
                      ht_shape_text(ht_var_shape(loss), shape));
         return none;
     }
+    if (!hti_all_on(tape, inputs)) {
+        ht_tape_fail(tape, where, HT_EINVALID, "grad: an input is empty or of another tape; expected values of the loss's "
+                                               "tape");
+        return none;
+    }
     hti_walk walk;
     if (inputs.count < 1 || !hti_walk_begin(&walk, tape, inputs)) return none;
     bool *up = calloc((size_t)walk.limit, sizeof *up);
