@@ -47,3 +47,14 @@ int kit_run(ht_device *device, ht_vars outputs, double *values)
 }
 
 double kit_difference(double a, double b) { return fabs(a - b) / fmax(1, fabs(b)); }
+
+ht_var kit_logits(nn_scope s, ht_var x, kit_net net)
+{
+    ht_var skip = nn_batch_norm(s, "norm", nn_conv(s, "in", x, net.width, .kernel = 3, .pad = 1));
+    skip = net.peaks ? ht_relu(skip) : ht_leaky_relu(skip, 0.2);
+    ht_var y = net.peaks ? ht_max_pool(skip, .kernel = ht_all(2)) : ht_avg_pool(skip, .kernel = ht_all(2));
+    y = ht_tanh(nn_conv(s, "middle", y, 2 * net.width, .kernel = 3, .pad = 1));
+    y = nn_conv_transpose(s, "up", y, net.width, .kernel = 4, .stride = 2, .pad = 1);
+    y = nn_dropout(s, "drop", ht_concat(1, ht_list(skip, y)), net.dropout);
+    return nn_conv(s, "out", y, 1);
+}

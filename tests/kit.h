@@ -5,7 +5,7 @@
 #ifndef TESTS_KIT_H
 #define TESTS_KIT_H
 
-#include <ht/ht.h>
+#include <ht/nn.h>
 
 /** Number i of a stream, uniform in (-1, 1). */
 double kit_uniform(uint64_t stream, int64_t i);
@@ -22,5 +22,14 @@ int kit_run(ht_device *device, ht_vars outputs, double *values);
 
 /** |a - b| relative to the larger of |b| and 1. */
 double kit_difference(double a, double b);
+
+/** A small U: conv, norm, leaky ReLU | pool, conv, tanh | conv_transpose, concat, dropout, conv. */
+typedef struct kit_net {
+    int32_t width;
+    int32_t peaks;  /* 1: max pooling and ReLU, else average pooling and leaky ReLU */
+    double dropout;
+} kit_net;
+/** Logits [N, 1, H, W] of x [N, C, H, W], H and W even. Parameters stand below the scope. */
+ht_var kit_logits(nn_scope scope, ht_var x, kit_net net);
 
 #endif
