@@ -151,7 +151,8 @@ static const hti_reject rejects_broadcast[] = {
     {"size that does not stretch", HT_ESHAPE, "does not stretch", 1, {{1, {2}}}, record_broadcast_front},
 };
 const hti_op hti_op_broadcast_to = {.name = "broadcast_to", .id = HTI_OP_broadcast_to, .kind = HTI_LINEAR, .inputs = 1,
-                                    .attribute_bytes = sizeof(hti_shape_attributes), .shape = shape_broadcast,
+                                    .attribute_bytes = sizeof(hti_shape_attributes),
+                                    .alias = HTI_ALIAS_BROADCAST, .shape = shape_broadcast,
                                     .transpose = transpose_broadcast, HTI_SAMPLES(samples_broadcast),
                                     HTI_REJECTS(rejects_broadcast)};
 

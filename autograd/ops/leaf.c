@@ -31,7 +31,7 @@ static ht_status shape_constant(const hti_call *call, hti_spec *out, ht_error *e
 {
     const hti_constant_attributes *a = call->attributes;
     (void)error;
-    out->dtype = call->tape ? ht_tape_dtype(call->tape) : HT_F64;
+    out->dtype = (ht_dtype)a->dtype;
     out->shape = a->shape;
     return HT_OK;
 }
@@ -58,7 +58,8 @@ static ht_var record_stop(ht_tape *tape, const ht_var *in)
     return hti_emit(in[0].tape, HTI_OP_stop, NULL, in, 1, HT_HERE);
 }
 static const hti_sample stop_samples[] = {{"matrix", 1, {{2, {3, 4}}}, 0, 0, record_stop}};
-const hti_op hti_op_stop = {.name = "stop", .id = HTI_OP_stop, .kind = HTI_CONSTANT, .inputs = 1, .shape = shape_stop,
+const hti_op hti_op_stop = {.name = "stop", .id = HTI_OP_stop, .kind = HTI_CONSTANT, .inputs = 1, .alias = HTI_ALIAS_SAME,
+                            .shape = shape_stop,
                             HTI_SAMPLES(stop_samples)};
 
 /* ---- cast: linear between real types; from or to integers it carries nothing, so it is another op then ---- */

@@ -213,7 +213,8 @@ static const hti_reject rejects_reshape[] = {
     {"other count", HT_ESHAPE, "same number of elements", 1, {{2, {5, 5}}}, record_reshape},
 };
 const hti_op hti_op_reshape = {.name = "reshape", .id = HTI_OP_reshape, .kind = HTI_LINEAR, .inputs = 1,
-                               .attribute_bytes = sizeof(hti_shape_attributes), .shape = shape_reshape,
+                               .attribute_bytes = sizeof(hti_shape_attributes), .alias = HTI_ALIAS_RESHAPE,
+                               .shape = shape_reshape,
                                .transpose = transpose_reshape, HTI_SAMPLES(samples_reshape),
                                HTI_REJECTS(rejects_reshape)};
 

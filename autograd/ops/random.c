@@ -25,9 +25,7 @@ static ht_var draw(hti_op_id op, const ht_random_args *args)
     hti_random_attributes a;
     memset(&a, 0, sizeof a);
     if (!args->tape) return (ht_var){0};
-    const char *scope = args->stream && args->stream[0] == '/' ? "" : ht_scope_path(args->tape);
-    uint64_t stream = ht_random_key(args->seed, scope);
-    a.key = ht_random_key(stream, args->stream ? args->stream : "");
+    a.key = ht_random_key(args->seed, args->stream ? args->stream : "");
     a.probability = args->probability;
     a.dtype = ht_tape_dtype(args->tape);
     hti_shape_put(&a.shape, args->shape);
@@ -60,11 +58,11 @@ SAMPLE(improbable, ht_bernoulli(.tape = tape, .shape = HT_SHAPE(3, 4), .probabil
 static const hti_reject rejects_bernoulli[] = {
     {"probability above 1", HT_EINVALID, "expected 0 to 1", 1, MATRIX, record_improbable},
 };
-#define ROW(op, ...)                                                                                             \
+#define ROW(op, rejects_, count)                                                                                             \
     static const hti_sample samples_##op[] = {{"times an input", 1, MATRIX, 0, 0, record_##op}};                 \
     const hti_op hti_op_##op = {.name = #op, .id = HTI_OP_##op, .kind = HTI_CONSTANT, .inputs = HTI_ANY_INPUTS,  \
                                 .attribute_bytes = sizeof(hti_random_attributes), .shape = shape_random,         \
-                                HTI_SAMPLES(samples_##op) __VA_ARGS__};
-ROW(uniform)
-ROW(normal)
-ROW(bernoulli, , HTI_REJECTS(rejects_bernoulli))
+                                HTI_SAMPLES(samples_##op), .rejects = rejects_, .reject_count = count};
+ROW(uniform, NULL, 0)
+ROW(normal, NULL, 0)
+ROW(bernoulli, rejects_bernoulli, 1)

@@ -31,6 +31,14 @@ typedef struct hti_spec {
     ht_shape shape;
 } hti_spec;
 
+/* Ops that move nothing: the planner gives the result the memory of input 0. */
+typedef enum hti_alias {
+    HTI_NO_ALIAS = 0,
+    HTI_ALIAS_SAME,     /* the same value                                    */
+    HTI_ALIAS_RESHAPE,  /* the same numbers, row-major, in another shape      */
+    HTI_ALIAS_BROADCAST /* stride 0 along the axes that stretch               */
+} hti_alias;
+
 #define HTI_ANY_INPUTS (-1)
 
 /* One recorded call, as rules see it. `self` is empty while the shape rule runs. */
@@ -69,6 +77,7 @@ typedef struct hti_op {
     hti_op_kind kind;
     int32_t inputs;             /* HTI_ANY_INPUTS: one or more */
     size_t attribute_bytes;
+    hti_alias alias;
     uint32_t carries;           /* bit k: input k carries a derivative; 0 means all (of kinds that have one) */
     ht_status (*shape)(const hti_call *call, hti_spec *out, ht_error *error);
     ht_var (*partial)(const hti_call *call, int32_t input);

@@ -312,6 +312,7 @@ ht_var ht_constant_(ht_tape *tape, const double *numbers, ht_shape shape, const 
     hti_constant_attributes a;
     memset(&a, 0, sizeof a);
     a.numbers = copy;
+    a.dtype = tape->real;
     hti_shape_put(&a.shape, shape);
     return hti_emit(tape, HTI_OP_constant, &a, NULL, 0, where);
 }

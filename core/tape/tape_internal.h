@@ -53,6 +53,7 @@ typedef struct hti_fill_attributes {
 
 typedef struct hti_constant_attributes {
     const double *numbers;
+    int64_t dtype;
     ht_shape shape;
 } hti_constant_attributes;
 

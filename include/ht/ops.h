@@ -271,7 +271,7 @@ typedef struct ht_random_args {
     ht_shape shape;
     ht_var step;        /* HT_I32 scalar that the program advances; empty: step 0 always                 */
     uint64_t seed;
-    const char *stream; /* the stream's name; the path of the open scopes is put in front                */
+    const char *stream; /* the stream's name: equal names at one step give equal numbers                   */
     double probability; /* ht_bernoulli: of 1                                                            */
 } ht_random_args;
 /** Uniform in (0, 1). */

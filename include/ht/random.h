@@ -42,8 +42,8 @@ HT_RANDOM_FUNCTION uint32_t ht_random_word(uint64_t key, uint64_t step, uint64_t
     return r.word[element & 3];
 }
 
-/** Uniform in the open interval (0, 1), with 24 bits, exact in f32 and f64 alike. */
-HT_RANDOM_FUNCTION double ht_random_unit(uint32_t word) { return ((double)(word >> 8) + 0.5) * 0x1p-24; }
+/** Uniform in the open interval (0, 1): odd multiples of 2^-24, so exact in f32 and f64 alike. */
+HT_RANDOM_FUNCTION double ht_random_unit(uint32_t word) { return ((double)(word >> 9) + 0.5) * 0x1p-23; }
 
 /** Mixes two words into a key (finaliser of SplitMix64). */
 HT_RANDOM_FUNCTION uint64_t ht_random_mix(uint64_t a, uint64_t b)

@@ -1,0 +1,552 @@
+/*
+ * Convolution by oneDNN 2, f32: activations channels last, weights in the format that the primitive likes best, which
+ * the planner keeps packed. The data gradient at stride 1 is the forward primitive on weights turned round, which is
+ * the better kernel; turning happens in packing. A weight gradient whose sum oneDNN would split by threads is cut into
+ * slices fixed by the problem, one thread each, added in order. Implementations named "ref" are left to conv_gemm.c.
+ */
+#include "backend/cpu/conv.h"
+
+#ifdef HT_ONEDNN
+
+#include <dnnl.h>
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/internal.h"
+
+enum {
+    SLICES = 8,           /* of a weight gradient, at most */
+    BANDS = 4,            /* slices of a single image */
+    BAND_ROWS = 4,        /* of the result in a band, at least */
+    LANES = 16,           /* numbers that a packed format keeps together, if it keeps any */
+    SCRATCH_LIMIT = 64 << 20
+};
+
+/* What one primitive computes. FLIPPED: a forward primitive from g to x on weights turned round. */
+typedef enum primitive_kind { FORWARD = 0, FLIPPED, TO_INPUT, TO_WEIGHT } primitive_kind;
+
+/* The part of a convolution that one primitive computes, in its own words: source, weights, destination. */
+typedef struct part_shape {
+    int64_t batch, image[3], out[3], before[3], after[3];
+} part_shape;
+
+typedef struct slice {
+    dnnl_primitive_t primitive;
+    dnnl_stream_t stream;
+    dnnl_memory_t memory[4];      /* source, weights, destination, scratchpad */
+    void *handle[4];              /* what the memories point to now */
+    int64_t source, destination;  /* where the slice begins, in bytes */
+} slice;
+
+/* Where number (group, fast, slow, tap) of w lies in the packed format: a sum of four table entries. Fast is the axis
+ * that packed formats keep together in lanes: filters, or channels in weights turned round. */
+typedef struct layout {
+    int64_t groups, fast, slow, taps;
+    int64_t fast_step, slow_step, group_step;   /* in row-major w; a tap's step is 1 */
+    int64_t *group_at, *fast_at, *slow_at, *tap_at;
+    bool padded;
+    size_t bytes;
+} layout;
+
+typedef struct onednn_state {
+    dnnl_engine_t engine;
+    primitive_kind kind;
+    int32_t threads, slice_count;
+    slice slices[SLICES];
+    size_t scratchpad;            /* of one primitive */
+    layout layout;
+    char implementation[48], algorithm[80];
+} onednn_state;
+
+static const int argument_of[4][3] = {
+    {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DST},
+    {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DST},
+    {DNNL_ARG_DIFF_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DIFF_DST},
+    {DNNL_ARG_SRC, DNNL_ARG_DIFF_WEIGHTS, DNNL_ARG_DIFF_DST},
+};
+
+static ht_status status_of(dnnl_status_t status)
+{
+    return status == dnnl_success ? HT_OK : status == dnnl_out_of_memory ? HT_ENOMEM : HT_EUNSUPPORTED;
+}
+
+/* ---- descriptors ---- */
+
+/* Dense, channels last. */
+static dnnl_status_t describe_activation(dnnl_memory_desc_t *md, int32_t axes, int64_t batch, int64_t channels,
+                                         const int64_t places[3])
+{
+    dnnl_dims_t dims = {batch, channels}, strides = {0};
+    int64_t stride = channels;
+    strides[1] = 1;
+    for (int32_t k = axes - 1; k >= 0; k--) {
+        dims[2 + k] = places[3 - axes + k];
+        strides[2 + k] = stride;
+        stride *= places[3 - axes + k];
+    }
+    strides[0] = stride;
+    return dnnl_memory_desc_init_by_strides(md, axes + 2, dims, dnnl_f32, strides);
+}
+
+static dnnl_status_t describe_weights(dnnl_memory_desc_t *md, const hti_conv_problem *p, primitive_kind kind)
+{
+    const hti_conv_frame *f = &p->frame;
+    int64_t outer = f->filters / f->groups, inner = f->channels / f->groups;
+    dnnl_dims_t dims = {0};
+    int rank = 0;
+    if (f->groups > 1) dims[rank++] = f->groups;
+    dims[rank++] = kind == FLIPPED ? inner : outer;
+    dims[rank++] = kind == FLIPPED ? outer : inner;
+    for (int32_t k = 3 - p->axes; k < 3; k++) dims[rank++] = f->kernel[k];
+    return dnnl_memory_desc_init_by_tag(md, rank, dims, dnnl_f32, dnnl_format_tag_any);
+}
+
+typedef struct descriptors {
+    dnnl_memory_desc_t source, weights, destination;
+    dnnl_dims_t steps, dilations, before, after;
+} descriptors;
+
+static dnnl_status_t describe_part(const hti_conv_problem *p, primitive_kind kind, const part_shape *part,
+                                   descriptors *d)
+{
+    const hti_conv_frame *f = &p->frame;
+    bool flipped = kind == FLIPPED;
+    memset(d, 0, sizeof *d);
+    for (int32_t k = 0; k < p->axes; k++) {
+        int32_t from = 3 - p->axes + k;
+        d->steps[k] = f->step[from];
+        d->dilations[k] = f->dilation[from] - 1; /* oneDNN counts the places between taps */
+        d->before[k] = part->before[from];
+        d->after[k] = part->after[from];
+    }
+    dnnl_status_t status = describe_activation(&d->source, p->axes, part->batch, flipped ? f->filters : f->channels,
+                                               flipped ? part->out : part->image);
+    if (status != dnnl_success) return status;
+    status = describe_activation(&d->destination, p->axes, part->batch, flipped ? f->channels : f->filters,
+                                 flipped ? part->image : part->out);
+    return status != dnnl_success ? status : describe_weights(&d->weights, p, kind);
+}
+
+/* The primitive's descriptor, without implementations that are named "ref" or want very much scratch. */
+static dnnl_status_t choose_primitive(dnnl_engine_t engine, primitive_kind kind, const descriptors *d,
+                                      dnnl_primitive_desc_t *chosen)
+{
+    dnnl_convolution_desc_t forward, backward;
+    dnnl_primitive_desc_t first = NULL;
+    dnnl_primitive_attr_t attribute = NULL;
+    dnnl_alg_kind_t direct = dnnl_convolution_direct;
+    dnnl_status_t status = dnnl_dilated_convolution_forward_desc_init(
+        &forward, dnnl_forward_training, direct, &d->source, &d->weights, NULL, &d->destination, d->steps,
+        d->dilations, d->before, d->after);
+    if (status == dnnl_success) status = dnnl_primitive_attr_create(&attribute);
+    if (status == dnnl_success) status = dnnl_primitive_attr_set_scratchpad_mode(attribute, dnnl_scratchpad_mode_user);
+    if (status == dnnl_success) status = dnnl_primitive_attr_set_fpmath_mode(attribute, dnnl_fpmath_mode_strict);
+    if (status == dnnl_success) status = dnnl_primitive_desc_create(&first, &forward, attribute, engine, NULL);
+    if (status == dnnl_success && kind == TO_INPUT)
+        status = dnnl_dilated_convolution_backward_data_desc_init(&backward, direct, &d->source, &d->weights,
+                                                                  &d->destination, d->steps, d->dilations, d->before,
+                                                                  d->after);
+    if (status == dnnl_success && kind == TO_WEIGHT)
+        status = dnnl_dilated_convolution_backward_weights_desc_init(&backward, direct, &d->source, &d->weights, NULL,
+                                                                     &d->destination, d->steps, d->dilations,
+                                                                     d->before, d->after);
+    if (status == dnnl_success && (kind == TO_INPUT || kind == TO_WEIGHT)) {
+        status = dnnl_primitive_desc_create(chosen, &backward, attribute, engine, first);
+    } else {
+        *chosen = first;
+        first = NULL;
+    }
+    if (first) dnnl_primitive_desc_destroy(first);
+    if (attribute) dnnl_primitive_attr_destroy(attribute);
+    if (status != dnnl_success) return status;
+    const char *name = "ref";
+    status = dnnl_primitive_desc_query(*chosen, dnnl_query_impl_info_str, 0, &name);
+    const dnnl_memory_desc_t *pad = dnnl_primitive_desc_query_md(*chosen, dnnl_query_exec_arg_md, DNNL_ARG_SCRATCHPAD);
+    bool large = pad && dnnl_memory_desc_get_size(pad) > SCRATCH_LIMIT;
+    if (status == dnnl_success && (strncmp(name, "ref", 3) == 0 || large)) status = dnnl_unimplemented;
+    if (status != dnnl_success) dnnl_primitive_desc_destroy(*chosen);
+    return status;
+}
+
+/* ---- the packed format ---- */
+
+/* Offset of index i along one axis of a blocked format; the offset of an element is the sum over its axes. */
+static int64_t axis_offset(const dnnl_memory_desc_t *md, int axis, int64_t i)
+{
+    const dnnl_blocking_desc_t *b = &md->format_desc.blocking;
+    int64_t offset = 0, stride = 1;
+    for (int k = b->inner_nblks - 1; k >= 0; k--) {
+        if (b->inner_idxs[k] == axis) {
+            offset += i % b->inner_blks[k] * stride;
+            i /= b->inner_blks[k];
+        }
+        stride *= b->inner_blks[k];
+    }
+    return offset + i * b->strides[axis];
+}
+
+static bool read_layout(const hti_conv_problem *p, primitive_kind kind, const dnnl_memory_desc_t *md, layout *l)
+{
+    const hti_conv_frame *f = &p->frame;
+    int64_t outer = f->filters / f->groups, inner = f->channels / f->groups;
+    int64_t taps = f->kernel[0] * f->kernel[1] * f->kernel[2];
+    bool flipped = kind == FLIPPED;
+    int lead = f->groups > 1;
+    *l = (layout){.groups = f->groups, .fast = flipped ? inner : outer, .slow = flipped ? outer : inner, .taps = taps,
+                  .fast_step = flipped ? taps : inner * taps, .slow_step = flipped ? inner * taps : taps,
+                  .group_step = outer * inner * taps, .bytes = dnnl_memory_desc_get_size(md)};
+    if (md->format_kind != dnnl_blocked || md->extra.flags != 0 || md->offset0 != 0) return false;
+    l->padded = memcmp(md->dims, md->padded_dims, (size_t)md->ndims * sizeof md->dims[0]) != 0;
+    l->group_at = calloc((size_t)(l->groups + l->fast + l->slow + taps), sizeof *l->group_at);
+    if (!l->group_at) return false;
+    l->fast_at = l->group_at + l->groups;
+    l->slow_at = l->fast_at + l->fast;
+    l->tap_at = l->slow_at + l->slow;
+    for (int64_t i = 0; i < l->groups && lead; i++) l->group_at[i] = axis_offset(md, 0, i);
+    for (int64_t i = 0; i < l->fast; i++) l->fast_at[i] = axis_offset(md, lead, i);
+    for (int64_t i = 0; i < l->slow; i++) l->slow_at[i] = axis_offset(md, lead + 1, i);
+    for (int64_t t = 0; t < taps; t++) {
+        int64_t rest = flipped ? taps - 1 - t : t; /* turning round along every axis reverses the count of taps */
+        for (int32_t k = 2; k >= 3 - p->axes; k--) {
+            l->tap_at[t] += axis_offset(md, lead + 2 + k - (3 - p->axes), rest % f->kernel[k]);
+            rest /= f->kernel[k];
+        }
+    }
+    return true;
+}
+
+static uint64_t layout_key(const dnnl_memory_desc_t *md, primitive_kind kind)
+{
+    const dnnl_blocking_desc_t *b = &md->format_desc.blocking;
+    size_t axes = (size_t)md->ndims * sizeof(dnnl_dim_t), blocks = (size_t)b->inner_nblks * sizeof(dnnl_dim_t);
+    int64_t start[] = {0x6E6E64, kind == FLIPPED, md->ndims, b->inner_nblks};
+    uint64_t h = hti_hash(HTI_HASH_START, start, sizeof start);
+    h = hti_hash(h, md->dims, axes);
+    h = hti_hash(h, md->padded_dims, axes);
+    h = hti_hash(h, b->strides, axes);
+    h = hti_hash(h, b->inner_blks, blocks);
+    return hti_hash(h, b->inner_idxs, blocks);
+}
+
+typedef struct packing {
+    const layout *layout;
+    const float *from;
+    float *to;
+    const char *partial; /* unpacking: the first of the slices */
+    size_t partial_bytes;
+    int32_t slices;
+} packing;
+
+/* One task is one group and one run of lanes. */
+static void pack_lanes(void *context, int64_t begin, int64_t end)
+{
+    const packing *k = context;
+    const layout *l = k->layout;
+    int64_t runs = (l->fast + LANES - 1) / LANES;
+    for (int64_t task = begin; task < end; task++) {
+        int64_t group = task / runs, first = task % runs * LANES;
+        int64_t last = first + LANES < l->fast ? first + LANES : l->fast;
+        const float *from = k->from + group * l->group_step;
+        for (int64_t s = 0; s < l->slow; s++)
+            for (int64_t t = 0; t < l->taps; t++) {
+                float *to = k->to + l->group_at[group] + l->slow_at[s] + l->tap_at[t];
+                const float *a = from + s * l->slow_step + t;
+                for (int64_t i = first; i < last; i++) to[l->fast_at[i]] = a[i * l->fast_step];
+            }
+    }
+}
+
+/* The way back, for a weight gradient: sums the slices in order. */
+static void unpack_lanes(void *context, int64_t begin, int64_t end)
+{
+    const packing *k = context;
+    const layout *l = k->layout;
+    int64_t runs = (l->fast + LANES - 1) / LANES;
+    for (int64_t task = begin; task < end; task++) {
+        int64_t group = task / runs, first = task % runs * LANES;
+        int64_t last = first + LANES < l->fast ? first + LANES : l->fast;
+        float *to = k->to + group * l->group_step;
+        for (int64_t s = 0; s < l->slow; s++)
+            for (int64_t t = 0; t < l->taps; t++) {
+                int64_t at = l->group_at[group] + l->slow_at[s] + l->tap_at[t];
+                float *w = to + s * l->slow_step + t;
+                for (int64_t i = first; i < last; i++) {
+                    const char *part = k->partial + (at + l->fast_at[i]) * (int64_t)sizeof(float);
+                    float sum = *(const float *)(const void *)part;
+                    for (int32_t c = 1; c < k->slices; c++)
+                        sum += *(const float *)(const void *)(part + (size_t)c * k->partial_bytes);
+                    w[i * l->fast_step] = sum;
+                }
+            }
+    }
+}
+
+static ht_status pack_onednn(const void *own, const hti_conv_problem *p, const hti_tensor *from, void *packed,
+                             int32_t threads)
+{
+    const onednn_state *s = own;
+    (void)p;
+    packing k = {.layout = &s->layout, .from = from->data, .to = packed};
+    if (s->layout.padded) memset(packed, 0, s->layout.bytes);
+    hti_parallel_for(threads, s->layout.groups * ((s->layout.fast + LANES - 1) / LANES), 1, pack_lanes, &k);
+    return HT_OK;
+}
+
+/* ---- planning ---- */
+
+static void release_onednn(void *own)
+{
+    onednn_state *s = own;
+    if (!s) return;
+    for (int32_t i = 0; i < s->slice_count; i++) {
+        slice *c = &s->slices[i];
+        for (int k = 0; k < 4; k++)
+            if (c->memory[k]) dnnl_memory_destroy(c->memory[k]);
+        if (c->primitive) dnnl_primitive_destroy(c->primitive);
+        if (c->stream) dnnl_stream_destroy(c->stream);
+    }
+    free(s->layout.group_at);
+    if (s->engine) dnnl_engine_destroy(s->engine);
+    free(s);
+}
+
+/* Adds a slice to the state; the first one decides the format, the others must choose the same. */
+static ht_status add_slice(onednn_state *s, const hti_conv_problem *p, primitive_kind kind, const part_shape *part,
+                           uint64_t *key)
+{
+    descriptors d;
+    dnnl_primitive_desc_t chosen = NULL;
+    slice *c = &s->slices[s->slice_count];
+    dnnl_status_t status = describe_part(p, kind, part, &d);
+    if (status == dnnl_success) status = choose_primitive(s->engine, kind, &d, &chosen);
+    if (status != dnnl_success) return status_of(status);
+    s->slice_count++;
+    status = dnnl_primitive_create(&c->primitive, chosen);
+    if (status == dnnl_success) status = dnnl_stream_create(&c->stream, s->engine, dnnl_stream_default_flags);
+    for (int k = 0; k < 4 && status == dnnl_success; k++) {
+        int argument = k < 3 ? argument_of[kind][k] : DNNL_ARG_SCRATCHPAD;
+        const dnnl_memory_desc_t *md = dnnl_primitive_desc_query_md(chosen, dnnl_query_exec_arg_md, argument);
+        status = dnnl_memory_create(&c->memory[k], md, s->engine, DNNL_MEMORY_NONE);
+        size_t bytes = hti_lines(dnnl_memory_desc_get_size(md));
+        if (k == 3 && bytes > s->scratchpad) s->scratchpad = bytes;
+        if (k != 1) continue;
+        uint64_t this_key = layout_key(md, kind);
+        if (s->slice_count == 1 && !read_layout(p, kind, md, &s->layout)) status = dnnl_unimplemented;
+        if (s->slice_count > 1 && this_key != *key) status = dnnl_unimplemented;
+        *key = this_key;
+    }
+    const char *name = "";
+    dnnl_primitive_desc_query(chosen, dnnl_query_impl_info_str, 0, &name);
+    snprintf(s->implementation, sizeof s->implementation, "%s", name);
+    dnnl_primitive_desc_destroy(chosen);
+    return status_of(status);
+}
+
+/*
+ * Whether oneDNN would split the sum of a weight gradient by its number of threads. Found by trying: it does where the
+ * images are large for the weights.
+ */
+static bool splits_sum(const hti_conv_frame *f)
+{
+    int64_t weights = f->filters * (f->channels / f->groups) * f->kernel[0] * f->kernel[1] * f->kernel[2];
+    int64_t places = f->image[0] * f->image[1] * f->image[2];
+    bool unit = f->step[0] == 1 && f->step[1] == 1 && f->step[2] == 1;
+    return f->channels <= 8 || (unit && weights <= 150000 && places >= 64 * 64);
+}
+
+/* The whole convolution as one part. */
+static part_shape whole_part(const hti_conv_frame *f)
+{
+    part_shape part = {.batch = f->batch};
+    for (int32_t k = 0; k < 3; k++) {
+        part.image[k] = f->image[k];
+        part.out[k] = f->out[k];
+        part.before[k] = part.after[k] = f->pad[k];
+    }
+    return part;
+}
+
+/* Slices of whole images. */
+static ht_status slice_images(onednn_state *s, const hti_conv_problem *p, uint64_t *key)
+{
+    const hti_conv_frame *f = &p->frame;
+    part_shape part = whole_part(f);
+    int64_t each = (f->batch + SLICES - 1) / SLICES, x = f->x[0], y = f->y[0];
+    ht_status status = HT_OK;
+    for (int64_t n = 0; n < f->batch && status == HT_OK; n += each) {
+        slice *c = &s->slices[s->slice_count];
+        part.batch = f->batch - n < each ? f->batch - n : each;
+        status = add_slice(s, p, TO_WEIGHT, &part, key);
+        c->source = n * x * (int64_t)sizeof(float);
+        c->destination = n * y * (int64_t)sizeof(float);
+    }
+    return status;
+}
+
+static ht_status plan_weight(onednn_state *s, const hti_conv_problem *p, uint64_t *key)
+{
+    part_shape part = whole_part(&p->frame);
+    if (!splits_sum(&p->frame) || p->frame.batch == 1) return add_slice(s, p, TO_WEIGHT, &part, key);
+    hti_team(1);
+    ht_status status = slice_images(s, p, key);
+    hti_team(p->threads);
+    return status;
+}
+
+/* The forward primitive on weights turned round, if the padding that it needs is no cropping; else the other one. */
+static ht_status plan_input(onednn_state *s, const hti_conv_problem *p, uint64_t *key)
+{
+    const hti_conv_frame *f = &p->frame;
+    part_shape part = whole_part(f), turned = part;
+    bool fits = true;
+    for (int32_t k = 0; k < 3; k++) {
+        turned.before[k] = (f->kernel[k] - 1) * f->dilation[k] - f->pad[k];
+        turned.after[k] = f->image[k] - f->out[k] + (f->kernel[k] - 1) * f->dilation[k] - turned.before[k];
+        fits = fits && f->step[k] == 1 && turned.before[k] >= 0 && turned.after[k] >= 0;
+    }
+    if (fits && add_slice(s, p, FLIPPED, &turned, key) == HT_OK) {
+        s->kind = FLIPPED;
+        return HT_OK;
+    }
+    if (s->slice_count > 0) return HT_EUNSUPPORTED;
+    return add_slice(s, p, TO_INPUT, &part, key);
+}
+
+static ht_status plan(onednn_state *s, const hti_conv_problem *p, hti_choice *choice)
+{
+    const hti_conv_frame *f = &p->frame;
+    uint64_t key = 0;
+    ht_status status = status_of(dnnl_engine_create(&s->engine, dnnl_cpu, 0));
+    s->threads = p->threads;
+    part_shape part = whole_part(f);
+    s->kind = p->face == HTI_CONV_FORWARD ? FORWARD : p->face == HTI_CONV_TO_INPUT ? TO_INPUT : TO_WEIGHT;
+    if (status == HT_OK && s->kind == FORWARD) status = add_slice(s, p, FORWARD, &part, &key);
+    if (status == HT_OK && s->kind == TO_INPUT) status = plan_input(s, p, &key);
+    if (status == HT_OK && s->kind == TO_WEIGHT) status = plan_weight(s, p, &key);
+    if (status != HT_OK) return status;
+    int32_t team = s->threads < s->slice_count ? s->threads : s->slice_count;
+    choice->scratch_bytes = s->scratchpad * (size_t)team;
+    if (s->kind == TO_WEIGHT) {
+        choice->scratch_bytes += hti_lines(s->layout.bytes) * (size_t)s->slice_count;
+    } else {
+        choice->packed_bytes[1] = s->layout.bytes;
+        choice->packed_key[1] = key;
+    }
+    char slices[24] = "";
+    if (s->slice_count > 1) snprintf(slices, sizeof slices, ", %d slices", (int)s->slice_count);
+    snprintf(s->algorithm, sizeof s->algorithm, "onednn %s%s%s", s->implementation,
+             s->kind == FLIPPED ? ", flipped" : "", slices);
+    choice->algorithm = s->algorithm;
+    return HT_OK;
+}
+
+static ht_status prepare_onednn(const hti_conv_problem *p, void **own, hti_choice *choice)
+{
+    if (p->dtype != HT_F32 || !p->usual) return HT_EUNSUPPORTED;
+    for (int32_t k = 0; k < 3; k++) { /* oneDNN infers the size of y, so it must be the usual one */
+        const hti_conv_frame *f = &p->frame;
+        int64_t room = f->image[k] + 2 * f->pad[k] - f->dilation[k] * (f->kernel[k] - 1) - 1;
+        if (room < 0 || f->out[k] != room / f->step[k] + 1) return HT_EUNSUPPORTED;
+    }
+    onednn_state *s = calloc(1, sizeof *s);
+    if (!s) return HT_ENOMEM;
+    int32_t before = hti_team(p->threads);
+    ht_status status = plan(s, p, choice);
+    hti_team(before);
+    if (status == HT_OK)
+        *own = s;
+    else
+        release_onednn(s);
+    return status;
+}
+
+/* ---- running ---- */
+
+static ht_status run_slice(const onednn_state *s, slice *c, void *const handle[4])
+{
+    dnnl_exec_arg_t arguments[4];
+    for (int k = 0; k < 4; k++) {
+        if (c->handle[k] != handle[k]) {
+            dnnl_status_t status = dnnl_memory_set_data_handle(c->memory[k], handle[k]);
+            if (status != dnnl_success) return status_of(status);
+            c->handle[k] = handle[k];
+        }
+        arguments[k].arg = k < 3 ? argument_of[s->kind][k] : DNNL_ARG_SCRATCHPAD;
+        arguments[k].memory = c->memory[k];
+    }
+    dnnl_status_t status = dnnl_primitive_execute(c->primitive, c->stream, 4, arguments);
+    if (status == dnnl_success) status = dnnl_stream_wait(c->stream);
+    return status_of(status);
+}
+
+static ht_status run_weight(onednn_state *s, const hti_run *run)
+{
+    char *partial = run->scratch;
+    size_t each = hti_lines(s->layout.bytes);
+    char *pads = partial + each * (size_t)s->slice_count;
+    int32_t status = HT_OK, team = s->threads < s->slice_count ? s->threads : s->slice_count;
+    if (s->slice_count == 1) {
+        void *handle[4] = {run->in[0].data, partial, run->in[1].data, pads};
+        status = (int32_t)run_slice(s, &s->slices[0], handle);
+    } else {
+#pragma omp parallel num_threads(team)
+        {
+            char *pad = pads + s->scratchpad * (size_t)omp_get_thread_num();
+            omp_set_num_threads(1); /* what the primitives were created for */
+#pragma omp for schedule(dynamic)
+            for (int32_t i = 0; i < s->slice_count; i++) {
+                slice *c = &s->slices[i];
+                void *handle[4] = {(char *)run->in[0].data + c->source, partial + (size_t)i * each,
+                                   (char *)run->in[1].data + c->destination, pad};
+                ht_status one = run_slice(s, c, handle);
+                if (one != HT_OK) {
+#pragma omp atomic write
+                    status = (int32_t)one;
+                }
+            }
+        }
+    }
+    packing k = {.layout = &s->layout, .to = run->out->data, .partial = partial, .partial_bytes = each,
+                 .slices = s->slice_count};
+    hti_parallel_for(s->threads, s->layout.groups * ((s->layout.fast + LANES - 1) / LANES), 1, unpack_lanes, &k);
+    return (ht_status)status;
+}
+
+static ht_status run_onednn(void *own, const hti_conv_problem *p, const hti_run *run)
+{
+    onednn_state *s = own;
+    (void)p;
+    int32_t before = hti_team(s->threads);
+    ht_status status;
+    if (s->kind == TO_WEIGHT) {
+        status = run_weight(s, run);
+    } else {
+        void *handle[4] = {run->in[0].data, run->in[1].data, run->out->data, run->scratch};
+        if (s->kind == TO_INPUT) {
+            handle[0] = run->out->data;
+            handle[2] = run->in[0].data;
+        }
+        status = run_slice(s, &s->slices[0], handle);
+    }
+    hti_team(before);
+    return status;
+}
+
+const hti_conv_method hti_conv_onednn = {.prepare = prepare_onednn, .run = run_onednn, .pack = pack_onednn,
+                                         .release = release_onednn};
+
+#else
+
+static ht_status prepare_nothing(const hti_conv_problem *problem, void **own, hti_choice *choice)
+{
+    (void)problem;
+    (void)own;
+    (void)choice;
+    return HT_EUNSUPPORTED;
+}
+
+const hti_conv_method hti_conv_onednn = {.prepare = prepare_nothing};
+
+#endif

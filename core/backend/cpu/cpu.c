@@ -1,0 +1,44 @@
+/*
+ * The CPU as a backend: its table of kernels, and memory. Nothing is computed here.
+ */
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "backend/cpu/conv.h"
+#include "backend/cpu/cpu.h"
+#include "backend/cpu/loops.h"
+
+#define CACHE_LINE ((size_t)64)
+#define HUGE_PAGE ((size_t)2 << 20)
+
+/* Leaves have no kernel: the planner gives them memory. */
+#define ENTRY(name) [HTI_OP_##name] = &hti_cpu_##name
+static const hti_kernel *const kernels[HTI_OPS] = {
+    [HTI_OP_truncate] = &hti_cpu_cast, ENTRY(stop), ENTRY(cast),       ENTRY(affine),       ENTRY(exp),          ENTRY(expm1),
+    ENTRY(log),        ENTRY(log1p),      ENTRY(sqrt),         ENTRY(safe_sqrt),    ENTRY(square),
+    ENTRY(reciprocal), ENTRY(pow),        ENTRY(sin),          ENTRY(cos),          ENTRY(tanh),
+    ENTRY(sigmoid),    ENTRY(softplus),   ENTRY(leaky_relu),   ENTRY(leaky_gate),   ENTRY(abs),
+    ENTRY(sign),       ENTRY(round),      ENTRY(positive),     ENTRY(add),          ENTRY(sub),
+    ENTRY(mul),        ENTRY(div),        ENTRY(greater),      ENTRY(where),        ENTRY(sum_to),
+    ENTRY(broadcast_to), ENTRY(argmax),   ENTRY(max_along),    ENTRY(reshape),      ENTRY(permute),
+    ENTRY(slice),      ENTRY(pad),        ENTRY(concat),       ENTRY(matmul),       ENTRY(conv),
+    ENTRY(conv_input), ENTRY(conv_weight), ENTRY(pool_argmax), ENTRY(pool_take),    ENTRY(pool_put),
+    ENTRY(window_sum), ENTRY(window_spread), ENTRY(uniform),   ENTRY(normal),       ENTRY(bernoulli),
+};
+
+/* Large blocks begin on a huge page: a whole network's values touch far fewer pages that way. */
+static void *allocate(size_t bytes)
+{
+    const size_t alignment = bytes >= 2 * HUGE_PAGE ? HUGE_PAGE : CACHE_LINE;
+    if (bytes > SIZE_MAX - alignment) return NULL;
+    const size_t size = bytes == 0 ? alignment : (bytes + alignment - 1) / alignment * alignment;
+    void *memory = aligned_alloc(alignment, size);
+#ifdef MADV_HUGEPAGE
+    /* A wish: where the system refuses it, pages are small, and nothing else changes. */
+    if (memory && alignment == HUGE_PAGE) (void)madvise(memory, size, MADV_HUGEPAGE);
+#endif
+    return memory;
+}
+
+const hti_backend hti_backend_cpu = {
+    .name = "cpu", .kernels = kernels, .copy = hti_copy, .allocate = allocate, .release = free};

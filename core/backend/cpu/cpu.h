@@ -1,0 +1,24 @@
+/* The CPU's kernels, one const object per op: what cpu.c puts into its table. conv and matmul are in conv.h. */
+#ifndef HTI_CPU_H
+#define HTI_CPU_H
+
+#include "backend/backend.h"
+
+/* pointwise.c */
+extern const hti_kernel hti_cpu_stop, hti_cpu_affine, hti_cpu_exp, hti_cpu_expm1, hti_cpu_log, hti_cpu_log1p,
+    hti_cpu_sqrt, hti_cpu_safe_sqrt, hti_cpu_square, hti_cpu_reciprocal, hti_cpu_pow, hti_cpu_sin, hti_cpu_cos,
+    hti_cpu_tanh, hti_cpu_sigmoid, hti_cpu_softplus, hti_cpu_leaky_relu, hti_cpu_leaky_gate, hti_cpu_abs,
+    hti_cpu_sign, hti_cpu_round, hti_cpu_positive, hti_cpu_add, hti_cpu_sub, hti_cpu_mul, hti_cpu_div,
+    hti_cpu_greater, hti_cpu_where, hti_cpu_cast;
+/* move.c */
+extern const hti_kernel hti_cpu_broadcast_to, hti_cpu_reshape, hti_cpu_permute, hti_cpu_slice,
+    hti_cpu_pad, hti_cpu_concat;
+/* reduce.c */
+extern const hti_kernel hti_cpu_sum_to, hti_cpu_argmax, hti_cpu_max_along;
+/* window.c */
+extern const hti_kernel hti_cpu_pool_argmax, hti_cpu_pool_take, hti_cpu_pool_put, hti_cpu_window_sum,
+    hti_cpu_window_spread;
+/* random.c */
+extern const hti_kernel hti_cpu_uniform, hti_cpu_normal, hti_cpu_bernoulli;
+
+#endif

@@ -1,0 +1,78 @@
+/*
+ * Loops over strided operands, shared by the CPU's kernels. A kernel gives a span function for the two innermost
+ * loops; everything else (merging axes, chunks, threads) is here. Chunks depend on the shapes alone.
+ */
+#ifndef HTI_CPU_LOOPS_H
+#define HTI_CPU_LOOPS_H
+
+#include "backend/backend.h"
+#include "base/internal.h"
+#include "kernel/kernel.h"
+#include "tape/attributes.h"
+
+/* hti_kernel.views: any input may be a broadcast view. */
+#define HTI_ANY_VIEW (UINT32_C(1) << 31)
+
+/* Elements per chunk: enough to outweigh handing out a chunk, small enough to stay in a core's cache. */
+#define HTI_GRAIN 16384
+
+/* A statement for each i in [0, n), in vector lanes: the iterations write different elements. */
+#define HTI_EACH(...)                                \
+    do {                                             \
+        _Pragma("omp simd")                          \
+        for (int64_t i = 0; i < n; i++) __VA_ARGS__; \
+    } while (0)
+
+/* `rows` times `n` elements. Pointers and strides (in elements) of the result, then of the inputs. */
+typedef struct hti_span {
+    void *at[HTI_OPERANDS];
+    int64_t inner[HTI_OPERANDS], outer[HTI_OPERANDS];
+    int64_t n, rows;
+    double p, q; /* the op's attributes */
+} hti_span;
+
+typedef void (*hti_span_function)(const hti_span *span);
+
+/* The loop over operands of one shape; operand 0 is the result. */
+hti_loop hti_loop_make(const hti_tensor *const *operand, int32_t operands);
+
+/* Runs `function` over the whole loop, in parallel. */
+void hti_loop_run(const hti_loop *loop, const hti_tensor *const *operand, hti_span_function function, double p,
+                  double q, int32_t threads);
+
+/* Copies any strided block to any other of one shape and number type. */
+ht_status hti_copy(const hti_tensor *from, const hti_tensor *to, int32_t threads);
+
+/* One position in nested loops, and its offset in a tensor. */
+typedef struct hti_walk {
+    int32_t rank;
+    int64_t dim[HT_MAX_RANK], stride[HT_MAX_RANK], at[HT_MAX_RANK];
+    int64_t offset;
+} hti_walk;
+
+/* Moves to position `index`, counted row-major. */
+static inline void hti_walk_to(hti_walk *walk, int64_t index)
+{
+    walk->offset = 0;
+    for (int32_t k = walk->rank - 1; k >= 0; k--) {
+        walk->at[k] = index % walk->dim[k];
+        walk->offset += walk->at[k] * walk->stride[k];
+        index /= walk->dim[k];
+    }
+}
+
+/* Moves to the next position; after the last one comes the first. */
+static inline void hti_walk_next(hti_walk *walk)
+{
+    for (int32_t k = walk->rank - 1; k >= 0; k--) {
+        walk->offset += walk->stride[k];
+        if (++walk->at[k] < walk->dim[k]) return;
+        walk->offset -= walk->at[k] * walk->stride[k];
+        walk->at[k] = 0;
+    }
+}
+
+/* Whether the tensor is dense and row-major. */
+bool hti_is_row_major(const hti_tensor *tensor);
+
+#endif

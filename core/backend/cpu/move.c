@@ -1,0 +1,258 @@
+/*
+ * Kernels of the CPU that move numbers: nearly all are one strided copy (hti_copy) between a view of the input and a
+ * view of the result. A copy whose two sides are contiguous along different axes runs in square tiles, so that each
+ * cache line is read and written once.
+ */
+#include <string.h>
+
+#include "backend/cpu/cpu.h"
+#include "backend/cpu/loops.h"
+
+/* Side of a tile of a transposing copy: 32 lines of 64 bytes on either side stay in the first cache. */
+#define TILE 32
+
+#define COPY_LOOPS(S, T)                                                              \
+    static void copy_##S(const hti_span *span)                                        \
+    {                                                                                 \
+        const int64_t n = span->n, sy = span->inner[0], sx = span->inner[1];          \
+        for (int64_t r = 0; r < span->rows; r++) {                                    \
+            T *y = (T *)span->at[0] + r * span->outer[0];                             \
+            const T *x = (const T *)span->at[1] + r * span->outer[1];                 \
+            const T first = *x;                                                       \
+            if (sy == 1 && sx == 1) HTI_EACH(y[i] = x[i]);                                \
+            else if (sy == 1 && sx == 0) HTI_EACH(y[i] = first);                          \
+            else HTI_EACH(y[i * sy] = x[i * sx]);                                         \
+        }                                                                             \
+    }                                                                                 \
+    static void zero_##S(const hti_span *span)                                        \
+    {                                                                                 \
+        const int64_t n = span->n, sy = span->inner[0];                               \
+        for (int64_t r = 0; r < span->rows; r++) {                                    \
+            T *y = (T *)span->at[0] + r * span->outer[0];                             \
+            if (sy == 1) HTI_EACH(y[i] = (T)0);                                           \
+            else HTI_EACH(y[i * sy] = (T)0);                                              \
+        }                                                                             \
+    }
+COPY_LOOPS(f32, float)
+COPY_LOOPS(f64, double)
+COPY_LOOPS(i32, int32_t)
+
+static hti_span_function by_type(ht_dtype dtype, hti_span_function f32, hti_span_function f64, hti_span_function i32)
+{
+    return dtype == HT_F32 ? f32 : dtype == HT_F64 ? f64 : dtype == HT_I32 ? i32 : NULL;
+}
+
+typedef struct tile_context {
+    hti_loop loop;   /* the last two axes are tiled */
+    hti_span_function copy;
+    char *to, *from;
+    int64_t bytes, across; /* bytes of an element; tiles along the last axis */
+    int64_t tiles;         /* per matrix */
+} tile_context;
+
+static void copy_tiles(void *context, int64_t begin, int64_t end)
+{
+    const tile_context *c = context;
+    const hti_loop *loop = &c->loop;
+    const int32_t column = loop->rank - 1, row = loop->rank - 2;
+    for (int64_t t = begin; t < end; t++) {
+        const int64_t tile = t % c->tiles;
+        const int64_t r = tile / c->across * TILE, k = tile % c->across * TILE;
+        int64_t to = hti_offset(t / c->tiles, row, loop->dim, loop->stride[0]);
+        int64_t from = hti_offset(t / c->tiles, row, loop->dim, loop->stride[1]);
+        to += r * loop->stride[0][row] + k * loop->stride[0][column];
+        from += r * loop->stride[1][row] + k * loop->stride[1][column];
+        hti_span span = {.at = {c->to + to * c->bytes, c->from + from * c->bytes}};
+        span.rows = loop->dim[row] - r < TILE ? loop->dim[row] - r : TILE;
+        span.n = loop->dim[column] - k < TILE ? loop->dim[column] - k : TILE;
+        for (int32_t i = 0; i < 2; i++) {
+            span.outer[i] = loop->stride[i][row];
+            span.inner[i] = loop->stride[i][column];
+        }
+        c->copy(&span);
+    }
+}
+
+/* The axis along which `from` is contiguous, if it is not the result's innermost; else -1. */
+static int32_t transposed_axis(const hti_loop *loop)
+{
+    const int32_t inner = loop->rank - 1;
+    if (loop->rank < 2 || loop->stride[1][inner] == 1 || loop->stride[1][inner] == 0) return -1;
+    for (int32_t k = 0; k < inner; k++)
+        if (loop->stride[1][k] == 1) return k;
+    return -1;
+}
+
+static void copy_transposed(tile_context *c, int32_t axis, int32_t threads)
+{
+    hti_loop *loop = &c->loop;
+    const int32_t row = loop->rank - 2;
+    int64_t *lists[] = {loop->dim, loop->stride[0], loop->stride[1]};
+    for (int32_t i = 0; i < 3; i++) {
+        const int64_t kept = lists[i][row];
+        lists[i][row] = lists[i][axis];
+        lists[i][axis] = kept;
+    }
+    c->across = (loop->dim[row + 1] + TILE - 1) / TILE;
+    c->tiles = (loop->dim[row] + TILE - 1) / TILE * c->across;
+    const int64_t matrices = loop->count / (loop->dim[row] * loop->dim[row + 1]);
+    hti_parallel_for(threads, matrices * c->tiles, HTI_GRAIN / (TILE * TILE), copy_tiles, c);
+}
+
+ht_status hti_copy(const hti_tensor *from, const hti_tensor *to, int32_t threads)
+{
+    if (from->dtype != to->dtype) return HT_EDTYPE;
+    const hti_span_function copy = by_type(to->dtype, copy_f32, copy_f64, copy_i32);
+    if (!copy) return HT_EDTYPE;
+    const hti_tensor *operand[] = {to, from};
+    const hti_loop loop = hti_loop_make(operand, 2);
+    if (loop.count == 0) return HT_OK;
+    const int32_t axis = transposed_axis(&loop);
+    if (axis < 0) {
+        hti_loop_run(&loop, operand, copy, 0, 0, threads);
+        return HT_OK;
+    }
+    tile_context c = {.loop = loop, .copy = copy, .to = to->data, .from = from->data};
+    c.bytes = (int64_t)ht_dtype_bytes(to->dtype);
+    copy_transposed(&c, axis, threads);
+    return HT_OK;
+}
+
+/* The block of `tensor` that begins at start and has the given sizes. */
+static hti_tensor block_of(const hti_tensor *tensor, const int64_t *start, const int64_t *size)
+{
+    hti_tensor block = *tensor;
+    int64_t offset = 0;
+    for (int32_t k = 0; k < tensor->shape.rank; k++) {
+        offset += start[k] * tensor->stride[k];
+        block.shape.dim[k] = size[k];
+    }
+    block.data = (char *)tensor->data + offset * (int64_t)ht_dtype_bytes(tensor->dtype);
+    return block;
+}
+
+static ht_status fill_zero(const hti_tensor *to, int32_t threads)
+{
+    const hti_span_function zero = by_type(to->dtype, zero_f32, zero_f64, zero_i32);
+    if (!zero) return HT_EDTYPE;
+    const hti_tensor *operand[] = {to};
+    const hti_loop loop = hti_loop_make(operand, 1);
+    hti_loop_run(&loop, operand, zero, 0, 0, threads);
+    return HT_OK;
+}
+
+static ht_status run_broadcast_to(const hti_run *run)
+{
+    const hti_tensor *out = run->out;
+    hti_tensor view = {.data = run->in[0].data, .dtype = run->in[0].dtype, .shape = out->shape};
+    const int32_t added = out->shape.rank - run->in[0].shape.rank;
+    if (added < 0) return HT_EINTERNAL;
+    for (int32_t k = added; k < out->shape.rank; k++)
+        view.stride[k] = run->in[0].shape.dim[k - added] == 1 ? 0 : run->in[0].stride[k - added];
+    return hti_copy(&view, out, run->threads);
+}
+
+typedef struct reshape_context {
+    const hti_tensor *from, *to;
+} reshape_context;
+
+static hti_walk walk_over(const hti_tensor *tensor, int64_t index)
+{
+    hti_walk walk = {.rank = tensor->shape.rank};
+    memcpy(walk.dim, tensor->shape.dim, sizeof walk.dim);
+    memcpy(walk.stride, tensor->stride, sizeof walk.stride);
+    hti_walk_to(&walk, index);
+    return walk;
+}
+
+static void reshape_chunk(void *context, int64_t begin, int64_t end)
+{
+    const reshape_context *c = context;
+    const size_t bytes = ht_dtype_bytes(c->to->dtype);
+    hti_walk from = walk_over(c->from, begin), to = walk_over(c->to, begin);
+    for (int64_t i = begin; i < end; i++) {
+        memcpy((char *)c->to->data + to.offset * (int64_t)bytes,
+               (const char *)c->from->data + from.offset * (int64_t)bytes, bytes);
+        hti_walk_next(&from);
+        hti_walk_next(&to);
+    }
+}
+
+/* Row-major on both sides it is one flat copy; the general form follows both orders element by element. */
+static ht_status run_reshape(const hti_run *run)
+{
+    reshape_context c = {.from = &run->in[0], .to = run->out};
+    const int64_t count = ht_shape_count(c.to->shape);
+    if (c.from->dtype != c.to->dtype || count != ht_shape_count(c.from->shape)) return HT_EINTERNAL;
+    if (hti_is_row_major(c.from) && hti_is_row_major(c.to)) {
+        hti_tensor from = {.data = c.from->data, .dtype = c.from->dtype, .shape = {1, {count}}, .stride = {1}};
+        hti_tensor to = from;
+        to.data = c.to->data;
+        return hti_copy(&from, &to, run->threads);
+    }
+    hti_parallel_for(run->threads, count, HTI_GRAIN, reshape_chunk, &c);
+    return HT_OK;
+}
+
+static ht_status run_permute(const hti_run *run)
+{
+    const hti_shape_attributes *order = run->attributes;
+    hti_tensor view = run->in[0];
+    for (int32_t k = 0; k < view.shape.rank; k++) {
+        view.shape.dim[k] = run->in[0].shape.dim[order->shape.dim[k]];
+        view.stride[k] = run->in[0].stride[order->shape.dim[k]];
+    }
+    return hti_copy(&view, run->out, run->threads);
+}
+
+static ht_status run_slice(const hti_run *run)
+{
+    const hti_block_attributes *attributes = run->attributes;
+    const hti_tensor view = block_of(&run->in[0], attributes->start.dim, attributes->size.dim);
+    return hti_copy(&view, run->out, run->threads);
+}
+
+/* Zeros before and behind the block along each axis; axes to the left of it are already cut to the block. */
+static ht_status run_pad(const hti_run *run)
+{
+    const hti_block_attributes *attributes = run->attributes;
+    const hti_tensor *x = &run->in[0];
+    int64_t start[HT_MAX_RANK] = {0}, size[HT_MAX_RANK] = {0};
+    memcpy(size, run->out->shape.dim, sizeof size);
+    for (int32_t k = 0; k < x->shape.rank; k++) {
+        const int64_t first = attributes->start.dim[k], behind = first + x->shape.dim[k];
+        start[k] = 0;
+        size[k] = first;
+        hti_tensor zeros = block_of(run->out, start, size);
+        ht_status status = fill_zero(&zeros, run->threads);
+        start[k] = behind;
+        size[k] = run->out->shape.dim[k] - behind;
+        zeros = block_of(run->out, start, size);
+        if (status == HT_OK) status = fill_zero(&zeros, run->threads);
+        if (status != HT_OK) return status;
+        start[k] = first;
+        size[k] = x->shape.dim[k];
+    }
+    const hti_tensor block = block_of(run->out, start, size);
+    return hti_copy(x, &block, run->threads);
+}
+
+static ht_status run_concat(const hti_run *run)
+{
+    const int64_t axis = ((const hti_axis_attributes *)run->attributes)->axis;
+    int64_t start[HT_MAX_RANK] = {0};
+    for (int32_t i = 0; i < run->inputs; i++) {
+        const hti_tensor part = block_of(run->out, start, run->in[i].shape.dim);
+        const ht_status status = hti_copy(&run->in[i], &part, run->threads);
+        if (status != HT_OK) return status;
+        start[axis] += run->in[i].shape.dim[axis];
+    }
+    return HT_OK;
+}
+
+const hti_kernel hti_cpu_broadcast_to = {.run = run_broadcast_to, .order = HTI_FOLLOW, .views = HTI_ANY_VIEW};
+const hti_kernel hti_cpu_reshape = {.run = run_reshape, .order = HTI_ROW_ONLY};
+const hti_kernel hti_cpu_permute = {.run = run_permute, .order = HTI_ROW_ONLY, .views = HTI_ANY_VIEW};
+const hti_kernel hti_cpu_slice = {.run = run_slice, .order = HTI_FOLLOW, .views = HTI_ANY_VIEW};
+const hti_kernel hti_cpu_pad = {.run = run_pad, .order = HTI_FOLLOW, .views = HTI_ANY_VIEW};
+const hti_kernel hti_cpu_concat = {.run = run_concat, .order = HTI_FOLLOW, .views = HTI_ANY_VIEW};

@@ -1,0 +1,202 @@
+/*
+ * Pointwise kernels of the CPU: the bodies of kernel/pointwise.inl, and casts, in vector loops. Each loop exists for operands with
+ * stride 1 and for broadcast ones (stride 0); any other stride takes the general form. A result may be written over an
+ * input of the same shape and strides.
+ */
+#include "backend/cpu/cpu.h"
+#include "backend/cpu/loops.h"
+
+#define T float
+#define HT_NAME(name) name##_f32
+#include "kernel/pointwise.inl"
+#include "kernel/move.inl"
+#undef T
+#undef HT_NAME
+#define T double
+#define HT_NAME(name) name##_f64
+#include "kernel/pointwise.inl"
+#include "kernel/move.inl"
+#undef T
+#undef HT_NAME
+#define T int32_t
+#define HT_NAME(name) name##_i32
+#include "kernel/move.inl"
+#undef T
+#undef HT_NAME
+
+/* Integers: sums and products modulo 2^32; affine in double, which holds every int32_t, then to the nearest bound. */
+static inline int32_t k_stop_i32(int32_t x, double p, double q) { return (void)p, (void)q, x; }
+static inline int32_t k_affine_i32(int32_t x, double p, double q)
+{
+    const double y = p * (double)x + q;
+    if (!(y > (double)INT32_MIN)) return y <= (double)INT32_MIN ? INT32_MIN : 0;
+    return y >= (double)INT32_MAX ? INT32_MAX : (int32_t)y;
+}
+static inline int32_t k_add_i32(int32_t a, int32_t b) { return (int32_t)((uint32_t)a + (uint32_t)b); }
+static inline int32_t k_sub_i32(int32_t a, int32_t b) { return (int32_t)((uint32_t)a - (uint32_t)b); }
+static inline int32_t k_mul_i32(int32_t a, int32_t b) { return (int32_t)((uint32_t)a * (uint32_t)b); }
+static inline int32_t k_greater_i32(int32_t a, int32_t b) { return a > b ? 1 : 0; }
+static inline int32_t k_where_i32(int32_t c, int32_t a, int32_t b) { return c != 0 ? a : b; }
+
+/* From type X to type Y; A is the type of the attributes. */
+#define UNARY_LOOP(name, S, Y, X, A)                                                           \
+    static void name##_##S(const hti_span *span)                                               \
+    {                                                                                          \
+        const int64_t n = span->n, sy = span->inner[0], sa = span->inner[1];                   \
+        const A p = (A)span->p, q = (A)span->q;                                                \
+        for (int64_t r = 0; r < span->rows; r++) {                                             \
+            Y *y = (Y *)span->at[0] + r * span->outer[0];                                      \
+            const X *a = (const X *)span->at[1] + r * span->outer[1];                          \
+            if (sy == 1 && sa == 1) HTI_EACH(y[i] = k_##name##_##S(a[i], p, q));                   \
+            else HTI_EACH(y[i * sy] = k_##name##_##S(a[i * sa], p, q));                            \
+        }                                                                                      \
+    }
+
+#define BINARY_LOOP(name, S, T)                                                                \
+    static void name##_##S(const hti_span *span)                                               \
+    {                                                                                          \
+        const int64_t n = span->n, sy = span->inner[0], sa = span->inner[1], sb = span->inner[2]; \
+        for (int64_t r = 0; r < span->rows; r++) {                                             \
+            T *y = (T *)span->at[0] + r * span->outer[0];                                      \
+            const T *a = (const T *)span->at[1] + r * span->outer[1];                          \
+            const T *b = (const T *)span->at[2] + r * span->outer[2];                          \
+            const T a0 = *a, b0 = *b;                                                          \
+            if (sy == 1 && sa == 1 && sb == 1) HTI_EACH(y[i] = k_##name##_##S(a[i], b[i]));        \
+            else if (sy == 1 && sa == 1 && sb == 0) HTI_EACH(y[i] = k_##name##_##S(a[i], b0));     \
+            else if (sy == 1 && sa == 0 && sb == 1) HTI_EACH(y[i] = k_##name##_##S(a0, b[i]));     \
+            else HTI_EACH(y[i * sy] = k_##name##_##S(a[i * sa], b[i * sb]));                       \
+        }                                                                                      \
+    }
+
+#define WHERE_LOOP(S, T)                                                                       \
+    static void where_##S(const hti_span *span)                                                \
+    {                                                                                          \
+        const int64_t n = span->n, sy = span->inner[0], sc = span->inner[1];                   \
+        const int64_t sa = span->inner[2], sb = span->inner[3];                                \
+        for (int64_t r = 0; r < span->rows; r++) {                                             \
+            T *y = (T *)span->at[0] + r * span->outer[0];                                      \
+            const T *c = (const T *)span->at[1] + r * span->outer[1];                          \
+            const T *a = (const T *)span->at[2] + r * span->outer[2];                          \
+            const T *b = (const T *)span->at[3] + r * span->outer[3];                          \
+            if (sy == 1 && sc == 1 && sa == 1 && sb == 1) HTI_EACH(y[i] = k_where_##S(c[i], a[i], b[i])); \
+            else HTI_EACH(y[i * sy] = k_where_##S(c[i * sc], a[i * sa], b[i * sb]));               \
+        }                                                                                      \
+    }
+
+#define REAL_UNARY(name) \
+    UNARY_LOOP(name, f32, float, float, float) UNARY_LOOP(name, f64, double, double, double)
+#define REAL_BINARY(name) BINARY_LOOP(name, f32, float) BINARY_LOOP(name, f64, double)
+HTI_UNARY_KERNELS(REAL_UNARY)
+REAL_UNARY(inverse_sqrt)
+HTI_BINARY_KERNELS(REAL_BINARY)
+WHERE_LOOP(f32, float)
+WHERE_LOOP(f64, double)
+
+UNARY_LOOP(stop, i32, int32_t, int32_t, double)
+UNARY_LOOP(affine, i32, int32_t, int32_t, double)
+BINARY_LOOP(add, i32, int32_t)
+BINARY_LOOP(sub, i32, int32_t)
+BINARY_LOOP(mul, i32, int32_t)
+BINARY_LOOP(greater, i32, int32_t)
+WHERE_LOOP(i32, int32_t)
+
+#define CAST_LOOPS(to, Y)                          \
+    UNARY_LOOP(to, f32, Y, float, double)          \
+    UNARY_LOOP(to, f64, Y, double, double)         \
+    UNARY_LOOP(to, i32, Y, int32_t, double)
+CAST_LOOPS(to_f32, float)
+CAST_LOOPS(to_f64, double)
+CAST_LOOPS(to_i32, int32_t)
+
+/* The same loop for each number type; NULL where the op has none. */
+typedef struct loop_set {
+    hti_span_function f32, f64, i32;
+} loop_set;
+
+static hti_span_function member(loop_set set, ht_dtype dtype)
+{
+    return dtype == HT_F32 ? set.f32 : dtype == HT_F64 ? set.f64 : dtype == HT_I32 ? set.i32 : NULL;
+}
+
+static ht_status run_function(const hti_run *run, hti_span_function function, double p, double q)
+{
+    const hti_tensor *operand[HTI_OPERANDS] = {run->out};
+    if (run->inputs < 1 || run->inputs >= HTI_OPERANDS) return HT_EINTERNAL;
+    if (!function) return HT_EDTYPE;
+    for (int32_t k = 0; k < run->inputs; k++) operand[k + 1] = &run->in[k];
+    const hti_loop loop = hti_loop_make(operand, run->inputs + 1);
+    hti_loop_run(&loop, operand, function, p, q, run->threads);
+    return HT_OK;
+}
+
+static ht_status run_loop(const hti_run *run, loop_set set, double p, double q)
+{
+    for (int32_t k = 0; k < run->inputs; k++)
+        if (run->in[k].dtype != run->out->dtype) return HT_EDTYPE;
+    return run_function(run, member(set, run->out->dtype), p, q);
+}
+
+/* factor and term of ops with hti_affine_attributes; other ops have no attributes. */
+static ht_status run_affine_loop(const hti_run *run, loop_set set)
+{
+    const hti_affine_attributes *attributes = run->attributes;
+    return run_loop(run, set, attributes->factor, attributes->term);
+}
+
+static ht_status run_pow(const hti_run *run)
+{
+    const double exponent = ((const hti_affine_attributes *)run->attributes)->factor;
+    loop_set set = {pow_f32, pow_f64, NULL};
+    if (exponent == 2) set = (loop_set){square_f32, square_f64, NULL};
+    else if (exponent == 1) set = (loop_set){stop_f32, stop_f64, NULL};
+    else if (exponent == 0.5) set = (loop_set){sqrt_f32, sqrt_f64, NULL};
+    else if (exponent == -1) set = (loop_set){reciprocal_f32, reciprocal_f64, NULL};
+    else if (exponent == -0.5) set = (loop_set){inverse_sqrt_f32, inverse_sqrt_f64, NULL};
+    return run_loop(run, set, exponent, 0);
+}
+
+static ht_status run_cast(const hti_run *run)
+{
+    const loop_set f32 = {to_f32_f32, to_f32_f64, to_f32_i32}, f64 = {to_f64_f32, to_f64_f64, to_f64_i32};
+    const loop_set i32 = {to_i32_f32, to_i32_f64, to_i32_i32};
+    const ht_dtype to = run->out->dtype;
+    if (to != HT_F32 && to != HT_F64 && to != HT_I32) return HT_EDTYPE;
+    return run_function(run, member(to == HT_F32 ? f32 : to == HT_F64 ? f64 : i32, run->in[0].dtype), 0, 0);
+}
+
+#define KERNEL(name, call)                                          \
+    static ht_status run_##name(const hti_run *run) { return call; } \
+    const hti_kernel hti_cpu_##name = {.run = run_##name, .order = HTI_FOLLOW, .views = HTI_ANY_VIEW};
+#define SET(name, integer) ((loop_set){name##_f32, name##_f64, integer})
+#define PLAIN(name) KERNEL(name, run_loop(run, SET(name, NULL), 0, 0))
+#define INTEGER_TOO(name) KERNEL(name, run_loop(run, SET(name, name##_i32), 0, 0))
+
+INTEGER_TOO(stop)
+KERNEL(affine, run_affine_loop(run, SET(affine, affine_i32)))
+PLAIN(exp)
+PLAIN(expm1)
+PLAIN(log)
+PLAIN(log1p)
+PLAIN(sqrt)
+PLAIN(safe_sqrt)
+PLAIN(square)
+PLAIN(reciprocal)
+PLAIN(sin)
+PLAIN(cos)
+PLAIN(tanh)
+PLAIN(sigmoid)
+PLAIN(softplus)
+KERNEL(leaky_relu, run_affine_loop(run, SET(leaky_relu, NULL)))
+KERNEL(leaky_gate, run_affine_loop(run, SET(leaky_gate, NULL)))
+PLAIN(abs)
+PLAIN(sign)
+PLAIN(round)
+PLAIN(positive)
+INTEGER_TOO(add)
+INTEGER_TOO(sub)
+INTEGER_TOO(mul)
+PLAIN(div)
+INTEGER_TOO(greater)
+INTEGER_TOO(where)
+const hti_kernel hti_cpu_pow = {.run = run_pow, .order = HTI_FOLLOW, .views = HTI_ANY_VIEW};
+const hti_kernel hti_cpu_cast = {.run = run_cast, .order = HTI_FOLLOW, .views = HTI_ANY_VIEW};
