@@ -161,7 +161,7 @@ static const hti_sample samples_take[] = {
 };
 static const hti_reject rejects_take[] = {
     {"kernel 0", HT_EINVALID, "kernel and stride", 1, {{4, {1, 1, 4, 4}}}, record_kernel_zero},
-    {"kernel above image", HT_ESHAPE, "windows fit", 1, {{4, {1, 1, 1, 4}}}, record_max},
+    {"kernel above image", HT_ESHAPE, "no window", 1, {{4, {1, 1, 1, 4}}}, record_max},
 };
 const hti_op hti_op_pool_take = {.name = "pool_take", .id = HTI_OP_pool_take, .kind = HTI_LINEAR, .inputs = 2,
                                  .carries = 1, .attribute_bytes = sizeof(hti_pool_attributes), .shape = shape_pooled,

@@ -59,6 +59,7 @@ typedef struct hti_sample {
     ht_shape shape[4];
     double low, high;                                /* range of the random inputs; 0, 0 means -1 to 1        */
     ht_var (*record)(ht_tape *tape, const ht_var *in);
+    double tolerance;                                /* of differences; 0 means the suite's own               */
 } hti_sample;
 
 /* One call that must be refused, with words that its message must contain. */
