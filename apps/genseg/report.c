@@ -91,7 +91,7 @@ static void put_top(genseg_html *html, const genseg_report *report)
         genseg_html_text_start(html, name, 120);
     }
     put_fact(html, &report->settings, "preset", " \xC2\xB7 preset ");
-    put_fact(html, &report->settings, "data.size", " \xC2\xB7 pixels ");
+    put_fact(html, &report->settings, "data.size", " \xC2\xB7 size ");
     put_fact(html, &report->settings, "seed", " \xC2\xB7 seed ");
     genseg_html_raw(html, "</p></header>\n<nav>");
     for (size_t i = 0; i < sizeof entry / sizeof entry[0]; ++i)
