@@ -352,7 +352,8 @@ static void put_remarks(genseg_html *html, const genseg_chart *chart, const trac
     if (chart->small || (outside == 0 && dropped == 0 && computed == 0)) return;
     genseg_html_raw(html, "<p class=\"below\">");
     if (computed > 0)
-        genseg_html_format(html, "Bold: mean over %lld values; faint: all. ", (long long)(computed / 50 + 1) * 2 + 1);
+        genseg_html_format(html, "Bold: %smean over %lld values; faint: all. ",
+                           chart->logarithmic ? "geometric " : "", (long long)(computed / 50 + 1) * 2 + 1);
     if (outside > 0) genseg_html_format(html, "%lld outside of the axis, counted at its edge. ", (long long)outside);
     if (dropped > 0) genseg_html_format(html, "%lld of 0, which a logarithmic axis cannot show. ", (long long)dropped);
     genseg_html_raw(html, "</p>");

@@ -113,7 +113,8 @@ static const char *const head[] = {
 
     "@media print{body{font-size:11pt;background:#fff}main{padding:0;max-width:none}nav{display:none}"
     ".two{grid-template-columns:1fr 1fr}.three{grid-template-columns:repeat(3,1fr)}"
-    ".five{grid-template-columns:repeat(5,1fr)}.cells{grid-template-columns:repeat(5,1fr)}"
+    ".five{grid-template-columns:repeat(5,1fr)}.cells{grid-template-columns:repeat(7,1fr);gap:6px}"
+    ".scroll{overflow:visible}table{font-size:8.5pt}th{font-size:8pt}th,td{padding-right:7px}.weights{font-size:7.5pt}"
     "h2,h3{break-after:avoid}tr{break-inside:avoid}}\n"
     "</style>\n</head>\n<body>\n"};
 
