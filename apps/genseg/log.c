@@ -86,7 +86,7 @@ static ht_status kept_bytes(const char *path, const char *text, size_t bytes, in
                        "%.200s: line 1 is not this version's header; expected round,seconds,...; "
                        "move the file away to begin a new one",
                        path);
-    *round = 0;
+    *round = -1;
     for (int64_t line = 2; at < bytes; line++) {
         const char *end = memchr(text + at, '\n', bytes - at);
         if (!end) break; /* torn while it was written */
@@ -115,6 +115,7 @@ genseg_log *genseg_log_open(const char *run, int64_t resume_round, ht_error *err
         free(log);
         return NULL;
     }
+    log->round = -1;
     if (resume_round > 0) status = read_all(log->path, &text, &bytes, error);
     if (!status && bytes) status = kept_bytes(log->path, text, bytes, resume_round, &kept, &log->round, error);
     if (!status && !kept) status = ht_file_write(log->path, header, sizeof header - 1, error);

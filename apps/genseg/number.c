@@ -152,13 +152,13 @@ const char *genseg_toml_number(const char *text, genseg_toml_value *value)
     }
     const char *tail = pass_digits(body);
     if (!tail) return "is no number";
+    if (*tail && !is_float_tail(tail)) return "is no number";
     if (body[0] == '0' && tail > body + 1) return "is a number that begins with a needless 0";
     if (!*tail) {
         problem = read_digits(body, 10, negative, &found.integer);
         if (problem) return problem;
         found.number = (double)found.integer;
     } else {
-        if (!is_float_tail(tail)) return "is no number";
         found.kind = GENSEG_TOML_FLOAT;
         if (!to_real(clean, &found.number)) return "finds no memory to be read";
     }

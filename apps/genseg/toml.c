@@ -370,7 +370,7 @@ static ht_status read_name(reader *r, char name[GENSEG_TOML_KEY])
     while (is_bare(peek(r))) {
         if (used + 2 >= GENSEG_TOML_KEY)
             return refuse(r, start, "a key of more than %d bytes; expected a shorter one; shorten it",
-                          GENSEG_TOML_KEY - 3);
+                          GENSEG_TOML_KEY - 2);
         name[used++] = r->text[r->at++];
     }
     name[used] = 0;
