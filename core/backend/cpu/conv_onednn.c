@@ -37,7 +37,7 @@ typedef struct slice {
     dnnl_stream_t stream;
     dnnl_memory_t memory[4];      /* source, weights, destination, scratchpad */
     void *handle[4];              /* what the memories point to now */
-    int64_t source, destination;  /* where the slice begins, in bytes */
+    int64_t x, y;                 /* where it begins in x and y, in bytes */
 } slice;
 
 /* Where number (group, fast, slow, tap) of w lies in the packed format: a sum of four table entries. Fast is the axis
@@ -54,6 +54,7 @@ typedef struct onednn_state {
     dnnl_engine_t engine;
     primitive_kind kind;
     int32_t threads, slice_count;
+    bool sliced;                  /* one thread for each slice; else one slice, by all threads */
     slice slices[SLICES];
     size_t scratchpad;            /* of one primitive */
     layout layout;
@@ -66,6 +67,11 @@ static const int argument_of[4][3] = {
     {DNNL_ARG_DIFF_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DIFF_DST},
     {DNNL_ARG_SRC, DNNL_ARG_DIFF_WEIGHTS, DNNL_ARG_DIFF_DST},
 };
+
+static int32_t team_of(const onednn_state *s)
+{
+    return s->threads < s->slice_count ? s->threads : s->slice_count;
+}
 
 static ht_status status_of(dnnl_status_t status)
 {
@@ -344,18 +350,6 @@ static ht_status add_slice(onednn_state *s, const hti_conv_problem *p, primitive
     return status_of(status);
 }
 
-/*
- * Whether oneDNN would split the sum of a weight gradient by its number of threads. Found by trying: it does where the
- * images are large for the weights.
- */
-static bool splits_sum(const hti_conv_frame *f)
-{
-    int64_t weights = f->filters * (f->channels / f->groups) * f->kernel[0] * f->kernel[1] * f->kernel[2];
-    int64_t places = f->image[0] * f->image[1] * f->image[2];
-    bool unit = f->step[0] == 1 && f->step[1] == 1 && f->step[2] == 1;
-    return f->channels <= 8 || (unit && weights <= 150000 && places >= 64 * 64);
-}
-
 /* The whole convolution as one part. */
 static part_shape whole_part(const hti_conv_frame *f)
 {
@@ -368,66 +362,86 @@ static part_shape whole_part(const hti_conv_frame *f)
     return part;
 }
 
-/* Slices of whole images. */
-static ht_status slice_images(onednn_state *s, const hti_conv_problem *p, uint64_t *key)
+/*
+ * Whether oneDNN's sums would depend on its number of threads. Found by trying 1 to 16: a weight gradient's do where
+ * it has few blocks of 16x16 channels to share out, or large images; with one spatial axis those of all faces do.
+ */
+static bool sums_vary(const hti_conv_problem *p)
 {
     const hti_conv_frame *f = &p->frame;
-    part_shape part = whole_part(f);
-    int64_t each = (f->batch + SLICES - 1) / SLICES, x = f->x[0], y = f->y[0];
-    ht_status status = HT_OK;
-    for (int64_t n = 0; n < f->batch && status == HT_OK; n += each) {
-        slice *c = &s->slices[s->slice_count];
-        part.batch = f->batch - n < each ? f->batch - n : each;
-        status = add_slice(s, p, TO_WEIGHT, &part, key);
-        c->source = n * x * (int64_t)sizeof(float);
-        c->destination = n * y * (int64_t)sizeof(float);
-    }
-    return status;
+    int64_t outer = f->filters / f->groups, inner = f->channels / f->groups;
+    int64_t blocks = f->groups * ((outer + 15) / 16) * ((inner + 15) / 16);
+    int64_t weights = f->filters * inner * f->kernel[0] * f->kernel[1] * f->kernel[2];
+    int64_t places = f->out[0] * f->out[1] * f->out[2];
+    if (p->axes == 1) return true;
+    return p->face == HTI_CONV_TO_WEIGHT && (blocks < 64 || (weights <= 150000 && places >= 32 * 32));
 }
 
-static ht_status plan_weight(onednn_state *s, const hti_conv_problem *p, uint64_t *key)
-{
-    part_shape part = whole_part(&p->frame);
-    if (!splits_sum(&p->frame) || p->frame.batch == 1) return add_slice(s, p, TO_WEIGHT, &part, key);
-    hti_team(1);
-    ht_status status = slice_images(s, p, key);
-    hti_team(p->threads);
-    return status;
-}
-
-/* The forward primitive on weights turned round, if the padding that it needs is no cropping; else the other one. */
-static ht_status plan_input(onednn_state *s, const hti_conv_problem *p, uint64_t *key)
+/* Cuts part to rows [first, last) of y along the outermost axis, and notes where they and what they read begin. */
+static bool cut_band(const hti_conv_problem *p, int64_t first, int64_t last, part_shape *part, slice *at)
 {
     const hti_conv_frame *f = &p->frame;
-    part_shape part = whole_part(f), turned = part;
+    int32_t axis = 3 - p->axes;
+    int64_t begin = first * f->step[axis] - f->pad[axis];
+    int64_t end = (last - 1) * f->step[axis] - f->pad[axis] + (f->kernel[axis] - 1) * f->dilation[axis] + 1;
+    int64_t low = begin > 0 ? begin : 0, high = end < f->image[axis] ? end : f->image[axis];
+    part->before[axis] = low - begin;
+    part->after[axis] = end - high;
+    part->image[axis] = high - low;
+    part->out[axis] = last - first;
+    at->x += low * f->x[2 + axis] * (int64_t)sizeof(float);
+    at->y += first * f->y[2 + axis] * (int64_t)sizeof(float);
+    return high > low;
+}
+
+/* The forward primitive on weights turned round computes a data gradient at stride 1, if it need not crop. */
+static bool turn_part(const hti_conv_frame *f, part_shape *part)
+{
     bool fits = true;
     for (int32_t k = 0; k < 3; k++) {
-        turned.before[k] = (f->kernel[k] - 1) * f->dilation[k] - f->pad[k];
-        turned.after[k] = f->image[k] - f->out[k] + (f->kernel[k] - 1) * f->dilation[k] - turned.before[k];
-        fits = fits && f->step[k] == 1 && turned.before[k] >= 0 && turned.after[k] >= 0;
+        int64_t reach = (f->kernel[k] - 1) * f->dilation[k];
+        part->before[k] = reach - f->pad[k];
+        part->after[k] = f->image[k] - f->out[k] + reach - part->before[k];
+        fits = fits && f->step[k] == 1 && part->before[k] >= 0 && part->after[k] >= 0;
     }
-    if (fits && add_slice(s, p, FLIPPED, &turned, key) == HT_OK) {
-        s->kind = FLIPPED;
-        return HT_OK;
-    }
-    if (s->slice_count > 0) return HT_EUNSUPPORTED;
-    return add_slice(s, p, TO_INPUT, &part, key);
+    return fits;
 }
 
-static ht_status plan(onednn_state *s, const hti_conv_problem *p, hti_choice *choice)
+/* Slices of whole images, or of bands of rows if a weight gradient has few images: fixed by the problem. */
+static ht_status add_slices(onednn_state *s, const hti_conv_problem *p, uint64_t *key)
+{
+    const hti_conv_frame *f = &p->frame;
+    int64_t each = (f->batch + SLICES - 1) / SLICES, rows = f->out[3 - p->axes], bands = (BANDS + f->batch - 1) / f->batch;
+    if (s->kind != TO_WEIGHT || rows < bands * BAND_ROWS) bands = 1;
+    ht_status status = HT_OK;
+    for (int64_t n = 0; n < f->batch && status == HT_OK; n += each)
+        for (int64_t b = 0; b < bands && status == HT_OK; b++) {
+            slice *c = &s->slices[s->slice_count];
+            part_shape part = whole_part(f);
+            if (s->kind == FLIPPED) turn_part(f, &part);
+            part.batch = f->batch - n < each ? f->batch - n : each;
+            c->x = n * f->x[0] * (int64_t)sizeof(float);
+            c->y = n * f->y[0] * (int64_t)sizeof(float);
+            if (bands > 1 && !cut_band(p, rows * b / bands, rows * (b + 1) / bands, &part, c)) return HT_EUNSUPPORTED;
+            status = add_slice(s, p, s->kind, &part, key);
+        }
+    return status;
+}
+
+static ht_status plan(onednn_state *s, const hti_conv_problem *p, primitive_kind kind, hti_choice *choice)
 {
     const hti_conv_frame *f = &p->frame;
     uint64_t key = 0;
     ht_status status = status_of(dnnl_engine_create(&s->engine, dnnl_cpu, 0));
     s->threads = p->threads;
+    s->sliced = sums_vary(p);
     part_shape part = whole_part(f);
-    s->kind = p->face == HTI_CONV_FORWARD ? FORWARD : p->face == HTI_CONV_TO_INPUT ? TO_INPUT : TO_WEIGHT;
-    if (status == HT_OK && s->kind == FORWARD) status = add_slice(s, p, FORWARD, &part, &key);
-    if (status == HT_OK && s->kind == TO_INPUT) status = plan_input(s, p, &key);
-    if (status == HT_OK && s->kind == TO_WEIGHT) status = plan_weight(s, p, &key);
+    s->kind = kind;
+    if (kind == FLIPPED && !turn_part(f, &part)) return HT_EUNSUPPORTED;
+    hti_team(s->sliced ? 1 : s->threads); /* a primitive runs with as many threads as it was created with */
+    if (status == HT_OK) status = s->sliced ? add_slices(s, p, &key) : add_slice(s, p, s->kind, &part, &key);
     if (status != HT_OK) return status;
-    int32_t team = s->threads < s->slice_count ? s->threads : s->slice_count;
-    choice->scratch_bytes = s->scratchpad * (size_t)team;
+    choice->scratch_bytes = s->scratchpad * (size_t)team_of(s);
     if (s->kind == TO_WEIGHT) {
         choice->scratch_bytes += hti_lines(s->layout.bytes) * (size_t)s->slice_count;
     } else {
@@ -435,11 +449,24 @@ static ht_status plan(onednn_state *s, const hti_conv_problem *p, hti_choice *ch
         choice->packed_key[1] = key;
     }
     char slices[24] = "";
-    if (s->slice_count > 1) snprintf(slices, sizeof slices, ", %d slices", (int)s->slice_count);
+    if (s->sliced) snprintf(slices, sizeof slices, ", %d slices", (int)s->slice_count);
     snprintf(s->algorithm, sizeof s->algorithm, "onednn %s%s%s", s->implementation,
              s->kind == FLIPPED ? ", flipped" : "", slices);
     choice->algorithm = s->algorithm;
     return HT_OK;
+}
+
+static ht_status prepare_kind(const hti_conv_problem *p, primitive_kind kind, void **own, hti_choice *choice)
+{
+    onednn_state *s = calloc(1, sizeof *s);
+    if (!s) return HT_ENOMEM;
+    *choice = (hti_choice){0};
+    ht_status status = plan(s, p, kind, choice);
+    if (status == HT_OK)
+        *own = s;
+    else
+        release_onednn(s);
+    return status;
 }
 
 static ht_status prepare_onednn(const hti_conv_problem *p, void **own, hti_choice *choice)
@@ -450,15 +477,14 @@ static ht_status prepare_onednn(const hti_conv_problem *p, void **own, hti_choic
         int64_t room = f->image[k] + 2 * f->pad[k] - f->dilation[k] * (f->kernel[k] - 1) - 1;
         if (room < 0 || f->out[k] != room / f->step[k] + 1) return HT_EUNSUPPORTED;
     }
-    onednn_state *s = calloc(1, sizeof *s);
-    if (!s) return HT_ENOMEM;
+    static const primitive_kind first[] = {FORWARD, FLIPPED, TO_WEIGHT}, last[] = {FORWARD, TO_INPUT, TO_WEIGHT};
     int32_t before = hti_team(p->threads);
-    ht_status status = plan(s, p, choice);
+    ht_status status = prepare_kind(p, first[p->face], own, choice);
+    if (status == HT_EUNSUPPORTED && last[p->face] != first[p->face]) {
+        hti_team(p->threads);
+        status = prepare_kind(p, last[p->face], own, choice);
+    }
     hti_team(before);
-    if (status == HT_OK)
-        *own = s;
-    else
-        release_onednn(s);
     return status;
 }
 
@@ -481,36 +507,40 @@ static ht_status run_slice(const onednn_state *s, slice *c, void *const handle[4
     return status_of(status);
 }
 
-static ht_status run_weight(onednn_state *s, const hti_run *run)
+/* Runs slice i with its part of the operands; a weight gradient goes to the slice's own memory. */
+static ht_status run_part(onednn_state *s, const hti_run *run, int32_t i, char *pad)
 {
-    char *partial = run->scratch;
-    size_t each = hti_lines(s->layout.bytes);
-    char *pads = partial + each * (size_t)s->slice_count;
-    int32_t status = HT_OK, team = s->threads < s->slice_count ? s->threads : s->slice_count;
-    if (s->slice_count == 1) {
-        void *handle[4] = {run->in[0].data, partial, run->in[1].data, pads};
-        status = (int32_t)run_slice(s, &s->slices[0], handle);
-    } else {
-#pragma omp parallel num_threads(team)
-        {
-            char *pad = pads + s->scratchpad * (size_t)omp_get_thread_num();
-            omp_set_num_threads(1); /* what the primitives were created for */
+    slice *c = &s->slices[i];
+    char *in0 = run->in[0].data, *in1 = run->in[1].data, *out = run->out->data, *partial = run->scratch;
+    if (s->kind == TO_WEIGHT) {
+        void *handle[4] = {in0 + c->x, partial + (size_t)i * hti_lines(s->layout.bytes), in1 + c->y, pad};
+        return run_slice(s, c, handle);
+    }
+    if (s->kind == TO_INPUT) {
+        void *handle[4] = {out + c->x, in1, in0 + c->y, pad};
+        return run_slice(s, c, handle);
+    }
+    bool flipped = s->kind == FLIPPED;
+    void *handle[4] = {in0 + (flipped ? c->y : c->x), in1, out + (flipped ? c->x : c->y), pad};
+    return run_slice(s, c, handle);
+}
+
+static ht_status run_sliced(onednn_state *s, const hti_run *run, char *pads)
+{
+    int32_t status = HT_OK;
+#pragma omp parallel num_threads(team_of(s))
+    {
+        char *pad = pads + s->scratchpad * (size_t)omp_get_thread_num();
+        omp_set_num_threads(1); /* what the primitives were created for */
 #pragma omp for schedule(dynamic)
-            for (int32_t i = 0; i < s->slice_count; i++) {
-                slice *c = &s->slices[i];
-                void *handle[4] = {(char *)run->in[0].data + c->source, partial + (size_t)i * each,
-                                   (char *)run->in[1].data + c->destination, pad};
-                ht_status one = run_slice(s, c, handle);
-                if (one != HT_OK) {
+        for (int32_t i = 0; i < s->slice_count; i++) {
+            ht_status one = run_part(s, run, i, pad);
+            if (one != HT_OK) {
 #pragma omp atomic write
-                    status = (int32_t)one;
-                }
+                status = (int32_t)one;
             }
         }
     }
-    packing k = {.layout = &s->layout, .to = run->out->data, .partial = partial, .partial_bytes = each,
-                 .slices = s->slice_count};
-    hti_parallel_for(s->threads, s->layout.groups * ((s->layout.fast + LANES - 1) / LANES), 1, unpack_lanes, &k);
     return (ht_status)status;
 }
 
@@ -518,17 +548,14 @@ static ht_status run_onednn(void *own, const hti_conv_problem *p, const hti_run 
 {
     onednn_state *s = own;
     (void)p;
+    size_t each = hti_lines(s->layout.bytes);
+    char *pads = (char *)run->scratch + (s->kind == TO_WEIGHT ? each * (size_t)s->slice_count : 0);
     int32_t before = hti_team(s->threads);
-    ht_status status;
-    if (s->kind == TO_WEIGHT) {
-        status = run_weight(s, run);
-    } else {
-        void *handle[4] = {run->in[0].data, run->in[1].data, run->out->data, run->scratch};
-        if (s->kind == TO_INPUT) {
-            handle[0] = run->out->data;
-            handle[2] = run->in[0].data;
-        }
-        status = run_slice(s, &s->slices[0], handle);
+    ht_status status = s->sliced ? run_sliced(s, run, pads) : run_part(s, run, 0, pads);
+    if (status == HT_OK && s->kind == TO_WEIGHT) {
+        packing k = {.layout = &s->layout, .to = run->out->data, .partial = run->scratch, .partial_bytes = each,
+                     .slices = s->slice_count};
+        hti_parallel_for(s->threads, s->layout.groups * ((s->layout.fast + LANES - 1) / LANES), 1, unpack_lanes, &k);
     }
     hti_team(before);
     return status;
