@@ -52,8 +52,12 @@ static volatile sig_atomic_t interrupts;
 
 static void on_signal(int number)
 {
+    static const char line[] =
+        "genseg: interrupt: stopped at once; the last checkpoint is as it was; go on with --resume\n";
     stop_requested = 1;
-    if (number == SIGINT && ++interrupts > 1) _exit(GENSEG_EXIT_INTERRUPTED);
+    if (number != SIGINT || ++interrupts < 2) return;
+    if (write(STDERR_FILENO, line, sizeof line - 1) < 0) _exit(GENSEG_EXIT_INTERRUPTED);
+    _exit(GENSEG_EXIT_INTERRUPTED);
 }
 
 static void catch_signals(void)
