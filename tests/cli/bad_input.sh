@@ -17,7 +17,9 @@ dir=$scratch/data
 run=$scratch/runs/finished
 damaged=$scratch/runs/damaged
 tab=$(printf '\t')
+# shellcheck disable=SC2034 # rows use them
 escape=$(printf '\033[31m')
+# shellcheck disable=SC2034
 escape_line=$(printf '\n\033[31mname.toml')
 # the smallest networks that there are; shared by rows through {tiny}
 tiny="--rounds 2 --seed 3 --threads 1 --quiet --set data.size=32 --set model.generator_width=2 --set model.generator_levels=3
@@ -66,9 +68,11 @@ has_words() {
 
 # row NAME CODE WORDS ARGUMENTS
 row() {
+    # shellcheck disable=SC2034 # through eval
     out=$scratch/new/out
+    # shellcheck disable=SC2016 # the names of variables, for eval
     arguments=$(printf '%s' "$4" | sed -e 's|{dir}|$dir|g' -e 's|{out}|$out|g' -e 's|{run}|$run|g' \
-        -e 's|{damaged}|$damaged|g' -e 's|{tiny}|$tiny|g' -e 's|"$dir|"$dir|g')
+        -e 's|{damaged}|$damaged|g' -e 's|{tiny}|$tiny|g')
     eval "set -- \"\$1\" \"\$2\" \"\$3\" $arguments"
     name=$1 code=$2 words=$3
     shift 3
