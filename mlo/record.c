@@ -30,7 +30,7 @@ nn_scope mlo_at(const mlo_point *at, const char *name)
     ht_vars values = {0};
     if (i == at->level) values = at->own;
     else if (names(self->hold, name)) values = r->held;
-    else if (i < at->level && !names(self->before, name)) values = r->stepped[i];
+    else values = i < at->level && !names(self->before, name) ? r->stepped[i] : r->start[i];
     if (values.count > 0) return nn_at(level->scope, values, .draw = self->name);
     return nn_draw(level->scope, self->name);
 }

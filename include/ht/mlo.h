@@ -20,7 +20,8 @@ typedef struct mlo_point mlo_point;
 /**
  * The scope of a level at the values that the loss being recorded sees:
  *     of a lower level    after its step (before it, if the loss' level names it in .before)
- *     of its own, higher  as they are; the level's own opened scope, so running statistics are written
+ *     of a higher level   as they are
+ *     of its own          as they are, and its own opened scope, so that running statistics are written
  *     held                the same values at a place of their own (.hold)
  * Dropout draws by the name of the loss' level, so that probes of a finite difference repeat the draws of the loss.
  * EINVALID, kept by the tape, if there is no level of that name.

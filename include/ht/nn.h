@@ -91,6 +91,9 @@ typedef struct nn_at_args {
 #define nn_at(...) nn_at_((nn_at_args){.where = HT_HERE, __VA_ARGS__})
 nn_scope nn_at_(nn_at_args args);
 
+/** The same scope, with its random streams named: equal names draw equal numbers. Running statistics are still written. */
+nn_scope nn_draw(nn_scope scope, const char *draw);
+
 /* ---- initialisation: a function of (seed, full name, element), whatever the order of recording ---- */
 
 typedef enum nn_init_kind { NN_INIT_DEFAULT = 0, NN_INIT_CONSTANT, NN_INIT_NORMAL, NN_INIT_UNIFORM } nn_init_kind;
