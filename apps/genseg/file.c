@@ -12,8 +12,7 @@
 
 #include "picture.h"
 
-/* Length of the UTF-8 sequence at s that may be shown as it is, 0 if the byte must be escaped. */
-static size_t shown(const unsigned char *s)
+size_t genseg_shown(const unsigned char *s)
 {
     if (s[0] < 0x80) return s[0] >= 0x20 && s[0] != 0x7F;
     size_t length = s[0] >= 0xF0 && s[0] < 0xF5 ? 4 : s[0] >= 0xE0 ? 3 : s[0] >= 0xC2 ? 2 : 0;
@@ -39,7 +38,7 @@ const char *genseg_place(const char *path, char text[GENSEG_PLACE])
     size_t room = GENSEG_PLACE - 1;
     size_t needed = 0;
     for (size_t i = 0; i < length;) {
-        size_t n = shown(s + i);
+        size_t n = genseg_shown(s + i);
         needed += n ? n : 4;
         i += n ? n : 1;
     }
@@ -49,7 +48,7 @@ const char *genseg_place(const char *path, char text[GENSEG_PLACE])
         used = 3;
     }
     for (size_t i = 0, past = 0; i < length;) {
-        size_t n = shown(s + i), wide = n ? n : 4;
+        size_t n = genseg_shown(s + i), wide = n ? n : 4;
         if (past >= skip) {
             if (n) {
                 memcpy(text + used, s + i, n);

@@ -12,6 +12,7 @@
 
 #include <ht/store.h>
 
+#include "picture.h"
 #include "run.h"
 #include "toml.h"
 
@@ -35,13 +36,16 @@ static char *join_path(const char *folder, const char *name)
 
 static ht_status no_memory(const char *what, ht_error *error)
 {
-    return ht_fail(error, HT_ENOMEM, "%.200s: no memory; expected room for its text; close other programs", what);
+    char shown[GENSEG_PLACE];
+    return ht_fail(error, HT_ENOMEM, "%s: no memory; expected room for its text; close other programs",
+                   genseg_place(what, shown));
 }
 
 static ht_status refused(const char *path, ht_error *error)
 {
-    return ht_fail(error, HT_EIO, "%.200s: %s; expected a file that can be written; look at the disk", path,
-                   strerror(errno));
+    char shown[GENSEG_PLACE];
+    return ht_fail(error, HT_EIO, "%s: %s; expected a file that can be written; look at the disk",
+                   genseg_place(path, shown), strerror(errno));
 }
 
 /* ---- log.csv ---- */
@@ -50,14 +54,15 @@ static ht_status refused(const char *path, ht_error *error)
 static ht_status read_all(const char *path, char **text, size_t *bytes, ht_error *error)
 {
     struct stat facts;
+    char shown[GENSEG_PLACE];
     *text = NULL;
     *bytes = 0;
     FILE *file = fopen(path, "rbe");
     if (!file) return errno == ENOENT ? HT_OK : refused(path, error);
     ht_status status = HT_OK;
     if (fstat(fileno(file), &facts) || !S_ISREG(facts.st_mode))
-        status =
-            ht_fail(error, HT_EFORMAT, "%.200s: not a regular file; expected the log of a run; move it away", path);
+        status = ht_fail(error, HT_EFORMAT, "%s: not a regular file; expected the log of a run; move it away",
+                         genseg_place(path, shown));
     else if (!(*text = malloc((size_t)facts.st_size + 1)))
         status = no_memory(path, error);
     else
@@ -84,11 +89,12 @@ static ht_status kept_bytes(const genseg_log *log, const char *header, const cha
     const char *path = log->path;
     bool one_each = header == log_header; /* one row for a round */
     size_t at = strlen(header);
+    char shown[GENSEG_PLACE];
     if (bytes < at || memcmp(text, header, at))
         return ht_fail(error, HT_EFORMAT,
-                       "%.200s: line 1 is not this version's header; expected %.20s...; "
+                       "%s: line 1 is not this version's header; expected %.20s...; "
                        "move the file away to begin a new one",
-                       path, header);
+                       genseg_place(path, shown), header);
     *round = -1;
     for (int64_t line = 2; at < bytes; line++) {
         const char *end = memchr(text + at, '\n', bytes - at);
@@ -96,9 +102,9 @@ static ht_status kept_bytes(const genseg_log *log, const char *header, const cha
         int64_t found = row_round(text + at, end);
         if (one_each ? found <= *round : found < *round)
             return ht_fail(error, HT_EFORMAT,
-                           "%.200s: line %lld has no round above %lld; expected ascending rounds; "
+                           "%s: line %lld has no round above %lld; expected ascending rounds; "
                            "move the file away to begin a new one",
-                           path, (long long)line, (long long)*round);
+                           genseg_place(path, shown), (long long)line, (long long)*round);
         if (found > last) break;
         *round = found;
         at = (size_t)(end - text) + 1;
@@ -167,10 +173,11 @@ ht_status genseg_log_append(genseg_log *log, const genseg_log_row *row, ht_error
                              row->val_dice,
                              row->val_jaccard,
                              row->segmenter_rate};
+    char shown[GENSEG_PLACE];
     if (row->round <= log->round)
         return ht_fail(error, HT_EINVALID,
-                       "%.200s: round %lld after round %lld; expected ascending rounds; append each once", log->path,
-                       (long long)row->round, (long long)log->round);
+                       "%s: round %lld after round %lld; expected ascending rounds; append each once",
+                       genseg_place(log->path, shown), (long long)row->round, (long long)log->round);
     fprintf(log->file, "%lld", (long long)row->round);
     for (size_t k = 0; k < sizeof values / sizeof *values; k++) put_number(log->file, values[k]);
     fputc('\n', log->file);

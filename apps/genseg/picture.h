@@ -25,6 +25,8 @@
    front. Lives in the caller's buffer. */
 #define GENSEG_PLACE 176
 const char *genseg_place(const char *path, char text[GENSEG_PLACE]);
+/* Bytes of the UTF-8 character at text that may be shown as it is; 0 if the byte there must be escaped. */
+size_t genseg_shown(const unsigned char *text);
 
 typedef struct genseg_bytes {
     uint8_t *data;
