@@ -26,6 +26,8 @@
 #define GENSEG_PLACE 176
 const char *genseg_place(const char *path, char text[GENSEG_PLACE]);
 
+#define GENSEG_NO_MEMORY "%s: no memory to decode it; expected more of it; free some memory or shrink the image"
+
 typedef struct genseg_bytes {
     uint8_t *data;
     size_t count;
@@ -51,7 +53,7 @@ typedef struct genseg_run_of_pixels {
     const uint16_t *samples;
 } genseg_run_of_pixels;
 
-/* Both return HT_OK or fill the record. After begin fails nothing else is called. */
+/* Both return HT_OK or fill the record (never NULL). After begin fails nothing else is called. */
 typedef struct genseg_sink {
     void *context;
     ht_status (*begin)(void *context, const genseg_form *form, ht_error *error);
