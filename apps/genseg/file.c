@@ -74,14 +74,14 @@ static ht_status read_all(int file, const char *place, genseg_bytes *out, ht_err
         if (out->count == room) {
             size_t larger = room ? room * 2 : 65536;
             uint8_t *data = larger > (size_t)GENSEG_FILE_BYTES_MAX * 2 ? NULL : realloc(out->data, larger);
-            if (!data) return ht_fail(error, HT_ENOMEM, "%s: no memory for the file's bytes; free some memory", place);
+            if (!data) return ht_fail(error, HT_ENOMEM, GENSEG_NO_MEMORY, place);
             out->data = data;
             room = larger;
         }
         ssize_t got = read(file, out->data + out->count, room - out->count);
         if (got < 0 && errno == EINTR) continue;
         if (got < 0)
-            return ht_fail(error, HT_EIO, "%s: reading stopped: %s; check the disk and the permissions", place,
+            return ht_fail(error, HT_EIO, "%s: reading stopped: %s; expected a readable file; check the disk", place,
                            strerror(errno));
         if (got == 0) return HT_OK;
         out->count += (size_t)got;
@@ -101,7 +101,7 @@ ht_status genseg_bytes_read(const char *path, genseg_bytes *out, ht_error *error
     if (file < 0 || fstat(file, &facts) != 0) {
         int why = errno;
         if (file >= 0) close(file);
-        return ht_fail(error, HT_EIO, "%s: cannot be opened: %s; check the name and the permissions", place,
+        return ht_fail(error, HT_EIO, "%s: cannot be opened: %s; expected a readable file; check name and permissions", place,
                        strerror(why));
     }
     ht_status status;
@@ -128,7 +128,7 @@ ht_status genseg_lines_add(genseg_lines *lines, const char *line, ht_error *erro
 {
     size_t length = strlen(line), more = length + (lines->text ? 1 : 0);
     char *text = realloc(lines->text, lines->used + more + 1);
-    if (!text) return ht_fail(error, HT_ENOMEM, "no memory for a warning; free some memory");
+    if (!text) return ht_fail(error, HT_ENOMEM, "warnings: no memory for a line; expected more of it; free some memory");
     if (lines->text) text[lines->used++] = '\n';
     memcpy(text + lines->used, line, length + 1);
     lines->text = text;
