@@ -14,7 +14,8 @@
 
 enum {
     LANES = 16, /* numbers that a packed format keeps together, if it keeps any */
-    TILE = 256  /* runs of lanes that are moved at a time */
+    TILE = 256, /* runs of lanes that are moved at a time */
+    TAPS = 32   /* of these, taps: they may lie far apart in the packed format, so not too many */
 };
 
 /* Offset of index i along one axis of a blocked format; the offset of an element is the sum over its axes. */
@@ -98,15 +99,49 @@ static float *packed_lanes(const hti_weight_layout *l, const piece *c, float *pa
     return packed + l->group_at[c->group] + l->slow_at[c->slow + s] + l->tap_at[c->tap + t];
 }
 
+/* tile[t][i] = from[i][t] for n runs; by blocks of 4x4, which stay in registers. */
+static void load_lanes(const float *from, int64_t step, int64_t n, int64_t lanes, float *tile)
+{
+    int64_t whole = lanes == LANES ? n / 4 * 4 : 0;
+    for (int64_t t = 0; t < whole; t += 4)
+        for (int64_t i = 0; i < LANES; i += 4) {
+            float block[4][4];
+            for (int64_t a = 0; a < 4; a++) memcpy(block[a], from + (i + a) * step + t, sizeof block[a]);
+            for (int64_t b = 0; b < 4; b++)
+                for (int64_t a = 0; a < 4; a++) tile[(t + b) * LANES + i + a] = block[a][b];
+        }
+    for (int64_t t = whole; t < n; t++)
+        for (int64_t i = 0; i < lanes; i++) tile[t * LANES + i] = from[i * step + t];
+}
+
+static void store_lanes(const float *tile, int64_t step, int64_t n, int64_t lanes, float *to)
+{
+    int64_t whole = lanes == LANES ? n / 4 * 4 : 0;
+    for (int64_t t = 0; t < whole; t += 4)
+        for (int64_t i = 0; i < LANES; i += 4) {
+            float block[4][4];
+            for (int64_t b = 0; b < 4; b++)
+                for (int64_t a = 0; a < 4; a++) block[a][b] = tile[(t + b) * LANES + i + a];
+            for (int64_t a = 0; a < 4; a++) memcpy(to + (i + a) * step + t, block[a], sizeof block[a]);
+        }
+    for (int64_t t = whole; t < n; t++)
+        for (int64_t i = 0; i < lanes; i++) to[i * step + t] = tile[t * LANES + i];
+}
+
+/* Rows of w that a piece takes in one go: all of it, if its slow axis and its taps follow each other in w. */
+static int64_t rows_of(const hti_weight_layout *l, const piece *c)
+{
+    return l->slow_step == c->taps ? 1 : c->slows;
+}
+
 static void pack_piece(const packing *k, const piece *c)
 {
     const hti_weight_layout *l = k->layout;
     float tile[TILE * LANES];
     const float *from = k->from + c->group * l->group_step + c->lane * l->fast_step + c->slow * l->slow_step + c->tap;
-    for (int64_t i = 0; i < c->lanes; i++)
-        for (int64_t s = 0; s < c->slows; s++)
-            for (int64_t t = 0; t < c->taps; t++)
-                tile[(s * c->taps + t) * LANES + i] = from[i * l->fast_step + s * l->slow_step + t];
+    int64_t rows = rows_of(l, c), n = c->slows * c->taps / rows;
+    for (int64_t r = 0; r < rows; r++)
+        load_lanes(from + r * l->slow_step, l->fast_step, n, c->lanes, tile + r * n * LANES);
     const int64_t *at = l->fast_at + c->lane;
     bool run = c->lanes == LANES && at[LANES - 1] - at[0] == LANES - 1;
     for (int64_t t = 0; t < c->taps; t++)
@@ -132,7 +167,9 @@ static void unpack_piece(const packing *k, const piece *c)
             for (int64_t s = 0; s < c->slows; s++) {
                 float *a = tile + (s * c->taps + t) * LANES;
                 const float *from = packed_lanes(l, c, k->partial + p * k->partial_step, s, t);
-                if (p == 0)
+                if (p == 0 && run)
+                    memcpy(a, from + at[0], LANES * sizeof *a);
+                else if (p == 0)
                     for (int64_t i = 0; i < c->lanes; i++) a[i] = from[at[i]];
                 else if (run)
                     for (int64_t i = 0; i < LANES; i++) a[i] += from[at[0] + i];
@@ -140,10 +177,9 @@ static void unpack_piece(const packing *k, const piece *c)
                     for (int64_t i = 0; i < c->lanes; i++) a[i] += from[at[i]];
             }
     float *to = k->to + c->group * l->group_step + c->lane * l->fast_step + c->slow * l->slow_step + c->tap;
-    for (int64_t i = 0; i < c->lanes; i++)
-        for (int64_t s = 0; s < c->slows; s++)
-            for (int64_t t = 0; t < c->taps; t++)
-                to[i * l->fast_step + s * l->slow_step + t] = tile[(s * c->taps + t) * LANES + i];
+    int64_t rows = rows_of(l, c), n = c->slows * c->taps / rows;
+    for (int64_t r = 0; r < rows; r++)
+        store_lanes(tile + r * n * LANES, l->fast_step, n, c->lanes, to + r * l->slow_step);
 }
 
 /* One task is one group and one run of lanes. */
@@ -151,7 +187,7 @@ static void pack_tasks(void *context, int64_t begin, int64_t end)
 {
     const packing *k = context;
     const hti_weight_layout *l = k->layout;
-    int64_t runs = (l->fast + LANES - 1) / LANES, taps = l->taps < TILE ? l->taps : TILE, slows = TILE / taps;
+    int64_t runs = (l->fast + LANES - 1) / LANES, taps = l->taps < TAPS ? l->taps : TAPS, slows = TILE / taps;
     for (int64_t task = begin; task < end; task++) {
         piece c = {.group = task / runs, .lane = task % runs * LANES};
         c.lanes = l->fast - c.lane < LANES ? l->fast - c.lane : LANES;
