@@ -15,12 +15,14 @@
 #include <string.h>
 
 #include "backend/cpu/conv_packing.h"
+#include "base/internal.h"
 
 enum {
     SLICES = 8,           /* of a weight gradient, at most */
     BANDS = 4,            /* slices of a single image */
     BAND_ROWS = 4,        /* of the result in a band, at least */
     BAND_PLACES = 1024,   /* and at least so many places, or summing the slices costs more than it gives */
+    BLOCK_CHANNELS = 16,  /* of x over blocks of pixels, at most */
     SCRATCH_LIMIT = 64 << 20
 };
 
@@ -47,6 +49,9 @@ typedef struct onednn_state {
     bool sliced;                  /* one thread for each slice; else one slice, by all threads */
     slice slices[SLICES];
     size_t scratchpad;            /* of one primitive */
+    bool blocked;                 /* computes x over blocks of pixels first, in scratch */
+    hti_conv_frame blocks;
+    size_t blocks_bytes;
     hti_weight_layout layout;
     char implementation[48], algorithm[80];
 } onednn_state;
@@ -346,6 +351,51 @@ static ht_status prepare_kind(const hti_conv_problem *p, primitive_kind kind, vo
     return status;
 }
 
+/*
+ * A data gradient of stride s to few channels wastes most of the vectors. Over blocks of s x s pixels it is one of
+ * stride 1 to s s as many channels, with the same taps. Pixel i belongs to block (i + pad) / s.
+ */
+static bool block_problem(const hti_conv_problem *p, hti_conv_problem *blocks)
+{
+    const hti_conv_frame *f = &p->frame;
+    hti_conv_frame *b = &blocks->frame;
+    int64_t phases = 1;
+    *blocks = *p;
+    for (int32_t k = 0; k < 3; k++) {
+        if (f->dilation[k] != 1 || f->step[k] > BLOCK_CHANNELS) return false;
+        phases *= f->step[k];
+        b->kernel[k] = (f->kernel[k] + f->step[k] - 1) / f->step[k];
+        b->pad[k] = f->pad[k] / f->step[k];
+        b->image[k] = (f->image[k] - 1 + f->pad[k]) / f->step[k] - b->pad[k] + 1;
+        b->step[k] = 1;
+    }
+    b->channels = phases * f->channels;
+    return p->axes > 1 && f->groups == 1 && phases > 1 && b->channels <= BLOCK_CHANNELS;
+}
+
+static ht_status prepare_blocks(const hti_conv_problem *p, void **own, hti_choice *choice)
+{
+    hti_conv_problem blocks;
+    if (!block_problem(p, &blocks)) return HT_EUNSUPPORTED;
+    ht_status status = prepare_kind(&blocks, FLIPPED, own, choice);
+    if (status != HT_OK) return status;
+    onednn_state *s = *own;
+    const hti_conv_frame *b = &blocks.frame;
+    status = hti_weight_layout_unblock(&s->layout, &p->frame, b);
+    if (status != HT_OK) {
+        release_onednn(s);
+        return status;
+    }
+    s->blocked = true;
+    s->blocks = *b;
+    s->blocks_bytes = hti_lines((size_t)(b->batch * b->image[0] * b->image[1] * b->image[2] * b->channels) * sizeof(float));
+    choice->scratch_bytes += s->blocks_bytes;
+    choice->packed_key[1] = hti_hash(choice->packed_key[1], p->frame.step, sizeof p->frame.step);
+    choice->packed_key[1] = hti_hash(choice->packed_key[1], p->frame.kernel, sizeof p->frame.kernel);
+    snprintf(s->algorithm, sizeof s->algorithm, "onednn %s, flipped, over blocks", s->implementation);
+    return HT_OK;
+}
+
 static ht_status prepare_onednn(const hti_conv_problem *p, void **own, hti_choice *choice)
 {
     if (p->dtype != HT_F32 || !p->usual) return HT_EUNSUPPORTED;
@@ -354,18 +404,46 @@ static ht_status prepare_onednn(const hti_conv_problem *p, void **own, hti_choic
         int64_t room = f->image[k] + 2 * f->pad[k] - f->dilation[k] * (f->kernel[k] - 1) - 1;
         if (room < 0 || f->out[k] != room / f->step[k] + 1) return HT_EUNSUPPORTED;
     }
-    static const primitive_kind first[] = {FORWARD, FLIPPED, TO_WEIGHT}, last[] = {FORWARD, TO_INPUT, TO_WEIGHT};
     int32_t before = hti_team(p->threads);
-    ht_status status = prepare_kind(p, first[p->face], own, choice);
-    if (status == HT_EUNSUPPORTED && last[p->face] != first[p->face]) {
-        hti_team(p->threads);
-        status = prepare_kind(p, last[p->face], own, choice);
+    ht_status status = HT_EUNSUPPORTED;
+    if (p->face == HTI_CONV_FORWARD) status = prepare_kind(p, FORWARD, own, choice);
+    if (p->face == HTI_CONV_TO_WEIGHT) status = prepare_kind(p, TO_WEIGHT, own, choice);
+    if (p->face == HTI_CONV_TO_INPUT) {
+        status = prepare_blocks(p, own, choice);
+        if (status == HT_EUNSUPPORTED) status = prepare_kind(p, FLIPPED, own, choice);
+        if (status == HT_EUNSUPPORTED) status = prepare_kind(p, TO_INPUT, own, choice);
     }
     hti_team(before);
     return status;
 }
 
 /* ---- running ---- */
+
+typedef struct spreading {
+    const onednn_state *s;
+    const hti_conv_frame *f;
+    const float *from;
+    float *to;
+} spreading;
+
+/* From blocks to pixels, lines [begin, end) of all images. */
+static void spread_lines(void *context, int64_t begin, int64_t end)
+{
+    const spreading *k = context;
+    const hti_conv_frame *f = k->f, *b = &k->s->blocks;
+    for (int64_t line = begin; line < end; line++) {
+        int64_t n = line / f->image[1] / f->image[0], i0 = line / f->image[1] % f->image[0] + f->pad[0];
+        int64_t i1 = line % f->image[1] + f->pad[1];
+        int64_t row = (n * b->image[0] + i0 / f->step[0] - b->pad[0]) * b->image[1] + i1 / f->step[1] - b->pad[1];
+        int64_t phase = (i0 % f->step[0] * f->step[1] + i1 % f->step[1]) * f->step[2];
+        float *to = k->to + line * f->image[2] * f->channels;
+        for (int64_t i = f->pad[2]; i < f->image[2] + f->pad[2]; i++, to += f->channels) {
+            const float *from = k->from + (row * b->image[2] + i / f->step[2] - b->pad[2]) * b->channels +
+                                (phase + i % f->step[2]) * f->channels;
+            for (int64_t c = 0; c < f->channels; c++) to[c] = from[c];
+        }
+    }
+}
 
 static ht_status run_slice(const onednn_state *s, slice *c, void *const handle[4])
 {
@@ -398,6 +476,7 @@ static ht_status run_part(onednn_state *s, const hti_run *run, int32_t i, char *
         return run_slice(s, c, handle);
     }
     bool flipped = s->kind == FLIPPED;
+    if (s->blocked) out = run->scratch;
     void *handle[4] = {in0 + (flipped ? c->y : c->x), in1, out + (flipped ? c->x : c->y), pad};
     return run_slice(s, c, handle);
 }
@@ -424,14 +503,17 @@ static ht_status run_sliced(onednn_state *s, const hti_run *run, char *pads)
 static ht_status run_onednn(void *own, const hti_conv_problem *p, const hti_run *run)
 {
     onednn_state *s = own;
-    (void)p;
     size_t each = hti_lines(s->layout.bytes);
-    char *pads = (char *)run->scratch + (s->kind == TO_WEIGHT ? each * (size_t)s->slice_count : 0);
+    char *pads = (char *)run->scratch + (s->kind == TO_WEIGHT ? each * (size_t)s->slice_count : s->blocks_bytes);
     int32_t before = hti_team(s->threads);
     ht_status status = s->sliced ? run_sliced(s, run, pads) : run_part(s, run, 0, pads);
     if (status == HT_OK && s->kind == TO_WEIGHT) {
         hti_weight_unpack(&s->layout, run->scratch, (int64_t)(each / sizeof(float)), s->slice_count, run->out->data,
                           s->threads);
+    }
+    if (status == HT_OK && s->blocked) {
+        spreading k = {s, &p->frame, run->scratch, run->out->data};
+        hti_parallel_for(s->threads, p->frame.batch * p->frame.image[0] * p->frame.image[1], 64, spread_lines, &k);
     }
     hti_team(before);
     return status;

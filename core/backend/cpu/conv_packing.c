@@ -64,6 +64,39 @@ ht_status hti_weight_layout_read(hti_weight_layout *l, const hti_conv_problem *p
     return HT_OK;
 }
 
+ht_status hti_weight_layout_unblock(hti_weight_layout *l, const hti_conv_frame *whole, const hti_conv_frame *blocks)
+{
+    hti_weight_layout old = *l;
+    int64_t taps = whole->kernel[0] * whole->kernel[1] * whole->kernel[2], channels = whole->channels;
+    int64_t *table = calloc((size_t)(1 + channels + old.slow + taps), sizeof *table);
+    if (!table) return HT_ENOMEM;
+    l->fast = channels;
+    l->taps = l->fast_step = taps;
+    l->slow_step = channels * taps;
+    l->padded = true; /* taps that w does not have are zero */
+    l->group_at = table;
+    l->fast_at = table + 1;
+    l->slow_at = l->fast_at + channels;
+    l->tap_at = l->slow_at + old.slow;
+    memcpy(l->fast_at, old.fast_at, (size_t)channels * sizeof *table);
+    memcpy(l->slow_at, old.slow_at, (size_t)old.slow * sizeof *table);
+    bool whole_blocks = true;
+    for (int64_t t = 0; t < taps; t++) {
+        int64_t phase = 0, tap = 0, part = taps, rest = t;
+        for (int32_t k = 0; k < 3; k++) {
+            part /= whole->kernel[k];
+            phase = phase * whole->step[k] + rest / part % whole->step[k];
+            tap = tap * blocks->kernel[k] + rest / part / whole->step[k];
+            rest %= part;
+        }
+        l->tap_at[t] = old.fast_at[phase * channels] + old.tap_at[tap];
+        for (int64_t c = 0; c < channels; c++)
+            whole_blocks = whole_blocks && old.fast_at[phase * channels + c] == old.fast_at[phase * channels] + old.fast_at[c];
+    }
+    free(old.group_at);
+    return whole_blocks ? HT_OK : HT_EUNSUPPORTED;
+}
+
 void hti_weight_layout_free(hti_weight_layout *layout) { free(layout->group_at); }
 
 uint64_t hti_weight_layout_key(const dnnl_memory_desc_t *md, bool flipped)

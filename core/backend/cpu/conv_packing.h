@@ -20,6 +20,12 @@ typedef struct hti_weight_layout {
  * places, taps are counted backwards). EUNSUPPORTED for formats that are no plain blocks. */
 ht_status hti_weight_layout_read(hti_weight_layout *layout, const hti_conv_problem *problem, bool flipped,
                                  const dnnl_memory_desc_t *format);
+/*
+ * Turns the layout of w over blocks of pixels, [filters, phase and channel, kernel of the blocks], into one of w itself.
+ * Tap r of w is tap r / step of phase r modulo step. EUNSUPPORTED if the format tears a block's channels apart.
+ */
+ht_status hti_weight_layout_unblock(hti_weight_layout *layout, const hti_conv_frame *whole,
+                                    const hti_conv_frame *blocks);
 void hti_weight_layout_free(hti_weight_layout *layout);
 /* Equal for equal formats of equal weights. */
 uint64_t hti_weight_layout_key(const dnnl_memory_desc_t *format, bool flipped);
