@@ -44,6 +44,13 @@ static inline void scratch_write(const char *path, const void *bytes, size_t cou
     scratch_need(file && fwrite(bytes, 1, count, file) == count && fclose(file) == 0, "write a file");
 }
 
+/* Writes over a file without emptying it first, for which some file systems wait for the disk. */
+static inline void scratch_overwrite(const char *path, const void *bytes, size_t count)
+{
+    FILE *file = fopen(path, "r+b");
+    scratch_need(file && fwrite(bytes, 1, count, file) == count && fclose(file) == 0, "write a file again");
+}
+
 /* Reads a whole file; the caller frees the result, which has a NUL behind its end. */
 static inline char *scratch_read(const char *path, size_t *count)
 {

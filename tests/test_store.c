@@ -317,16 +317,22 @@ static void test_damage_to(const char *name)
     int32_t missed = 0, nameless = 0;
     const char *path = scratch_path(name);
     char *text = scratch_read(path, &bytes);
-    for (size_t i = 0; i < 9 * bytes + 1; i++) {
+    for (size_t bit = 0; bit < 8 * bytes; bit++) {
         ht_error error = {0};
-        size_t cut = i < 8 * bytes ? bytes : i - 8 * bytes;
-        if (i < 8 * bytes) text[i / 8] = (char)(text[i / 8] ^ (1 << (i % 8)));
-        scratch_write(path, text, cut);
-        ht_status status = ht_manifest_verify(scratch_folder, &error);
-        missed += i < 9 * bytes ? status == HT_OK : status != HT_OK;
-        nameless += i < 9 * bytes && (!strstr(error.message, path) || !strstr(error.message, "expected"));
-        if (i < 8 * bytes) text[i / 8] = (char)(text[i / 8] ^ (1 << (i % 8)));
+        text[bit / 8] = (char)(text[bit / 8] ^ (1 << (bit % 8)));
+        scratch_overwrite(path, text, bytes);
+        missed += ht_manifest_verify(scratch_folder, &error) == HT_OK;
+        nameless += !strstr(error.message, path) || !strstr(error.message, "expected");
+        text[bit / 8] = (char)(text[bit / 8] ^ (1 << (bit % 8)));
     }
+    for (size_t cut = bytes; cut-- > 0;) {
+        ht_error error = {0};
+        scratch_need(truncate(path, (off_t)cut) == 0, "cut a file");
+        missed += ht_manifest_verify(scratch_folder, &error) == HT_OK;
+        nameless += !strstr(error.message, path) || !strstr(error.message, "expected");
+    }
+    scratch_write(path, text, bytes);
+    tap_ok(ht_manifest_verify(scratch_folder, NULL) == HT_OK, "%s: and whole again it verifies", name);
     tap_ok(missed == 0, "%s: every flip of %zu bits and every truncation shows", name, 8 * bytes);
     tap_ok(nameless == 0, "%s: and the file is named", name);
     free(text);
