@@ -303,6 +303,13 @@ static ht_status begin_files(genseg_trainer *t, ht_error *error)
     return error->status;
 }
 
+static ht_status keep_record(const genseg_trainer *t, genseg_job_status status, ht_error *error)
+{
+    const genseg_job_facts facts = {.status = status, .config = &t->config, .data = &t->data, .data_path = t->job->data,
+                                    .phantom_seed = (uint64_t)t->config.seed, .state = &t->state};
+    return genseg_record_write(t->job->run, &facts, error);
+}
+
 /* ---- the whole ---- */
 
 static ht_status allocate_batches(genseg_trainer *t, ht_error *error)
@@ -400,7 +407,7 @@ static int stopped(genseg_trainer *t, ht_error *error)
         *error = writing;
         return GENSEG_EXIT_FAILURE;
     }
-    genseg_record(t, "stopped", &writing);
+    keep_record(t, GENSEG_JOB_STOPPED, &writing);
     *error = (ht_error){0};
     ht_fail(error, HT_EINTERRUPTED, "%.300s: stopped on request after round %lld of %lld; the checkpoint is written; go on with "
             "--resume", t->job->run, (long long)t->state.round, (long long)t->config.rounds);
@@ -417,8 +424,8 @@ int genseg_train(const genseg_job *job, ht_error *error)
         (device = ht_device_open("cpu", t.config.threads, error)) && start(&t, device, error) == HT_OK) {
         began = true;
         if (t.data.warnings && !job->quiet) printf("%s", t.data.warnings);
-        if (genseg_record(&t, "running", error) == HT_OK && pretrain(&t, error) == HT_OK && rounds(&t, error) == HT_OK &&
-            finish(&t, device, &metrics, error) == HT_OK && genseg_record(&t, "done", error) == HT_OK &&
+        if (keep_record(&t, GENSEG_JOB_RUNNING, error) == HT_OK && pretrain(&t, error) == HT_OK && rounds(&t, error) == HT_OK &&
+            finish(&t, device, &metrics, error) == HT_OK && keep_record(&t, GENSEG_JOB_DONE, error) == HT_OK &&
             genseg_report_write(job->run, error) == HT_OK)
             say_result(&t, &metrics);
     }
