@@ -41,9 +41,9 @@ static ht_var vector_to_channels(ht_var v, ht_var x, const char *where)
 }
 
 /* Uniform in (-1/sqrt(fan), 1/sqrt(fan)) unless the caller says otherwise. */
-static nn_init by_fan(nn_init init, int64_t fan)
+static nn_init by_fan(nn_init init, double fan)
 {
-    return init.kind == NN_INIT_DEFAULT ? nn_uniform(1 / sqrt((double)(fan > 0 ? fan : 1))) : init;
+    return init.kind == NN_INIT_DEFAULT ? nn_uniform(1 / sqrt(fan > 0 ? fan : 1)) : init;
 }
 
 ht_var nn_dense_(nn_dense_args args)
@@ -57,22 +57,22 @@ ht_var nn_dense_(nn_dense_args args)
                                      "dense \"%s%s\": x is %s and out %lld; x [..., in] of rank 2 or more and out >= 1 were "
                                      "expected", s.prefix, args.name, ht_shape_text(x, text), (long long)args.out));
     int64_t in = x.dim[x.rank - 1];
-    ht_var w = hti_parameter(s, "dense", args.name, "weight", HT_SHAPE(args.out, in), by_fan(args.init, in), args.where);
+    ht_var w = hti_parameter(s, "dense", args.name, "weight", HT_SHAPE(args.out, in), by_fan(args.init, (double)in), args.where);
     ht_var y = ht_matmul_((ht_matmul_args){.where = args.where, .a = args.x, .b = w, .transpose_b = 1});
     if (args.no_bias) return leave(s, y);
-    ht_var b = hti_parameter(s, "dense", args.name, "bias", HT_SHAPE(args.out), by_fan(args.bias_init, in), args.where);
+    ht_var b = hti_parameter(s, "dense", args.name, "bias", HT_SHAPE(args.out), by_fan(args.bias_init, (double)in), args.where);
     return leave(s, ht_add_(y, b, args.where));
 }
 
 /* An option over the axes: .stride = 2 sets the first number alone and means every axis; 0 takes the default. */
 static ht_axes over_axes(ht_axes a) { return a.given || a.at[0] == 0 ? a : ht_all(a.at[0]); }
 
-/* Shape [first, second, kernel...] of a filter bank; *taps becomes the kernel's size. */
+/* Shape [first, second, kernel...] of a filter bank; *fan becomes the product of all but the first. */
 static bool filter_shape(const nn_conv_args *args, const char *what, int64_t first, int64_t second, ht_shape *shape,
-                         int64_t *taps)
+                         double *fan)
 {
     *shape = ht_shape_of((const int64_t[]){first, second}, 2);
-    *taps = 1;
+    *fan = (double)second;
     ht_axes kernel = over_axes(args->kernels);
     for (int32_t k = 0; k < ht_var_shape(args->x).rank - 2; k++) {
         int64_t size = kernel.given ? kernel.at[k] : 1;
@@ -82,7 +82,7 @@ static bool filter_shape(const nn_conv_args *args, const char *what, int64_t fir
             return false;
         }
         shape->dim[shape->rank++] = size;
-        *taps *= size;
+        *fan *= (double)size;
     }
     return true;
 }
@@ -100,10 +100,10 @@ static ht_var convolve(nn_conv_args args, const char *what, bool transposed)
     if (args.out < 1 || groups < 1 || x.dim[1] % groups != 0 || args.out % groups != 0)
         return ht_tape_fail(s.tape, args.where, HT_EINVALID, "%s \"%s%s\": %lld channels to %lld in %d groups; groups must "
                             "divide both", what, s.prefix, args.name, (long long)x.dim[1], (long long)args.out, groups);
-    int64_t first = transposed ? x.dim[1] : args.out, second = (transposed ? args.out : x.dim[1]) / groups, taps;
+    int64_t first = transposed ? x.dim[1] : args.out, second = (transposed ? args.out : x.dim[1]) / groups;
     ht_shape shape;
-    if (!filter_shape(&args, what, first, second, &shape, &taps)) return empty;
-    int64_t fan = second * taps;
+    double fan;
+    if (!filter_shape(&args, what, first, second, &shape, &fan)) return empty;
     ht_conv_args call = {.where = args.where, .x = args.x, .stride = over_axes(args.strides),
                          .pad = over_axes(args.pads), .dilation = over_axes(args.dilations),
                          .output_pad = over_axes(args.output_pads), .groups = groups};

@@ -63,6 +63,12 @@ nn_scope nn_sub(nn_scope scope, const char *name)
     return scope;
 }
 
+nn_scope nn_draw(nn_scope scope, const char *draw)
+{
+    scope.draw = draw;
+    return scope;
+}
+
 nn_scope nn_at_(nn_at_args args)
 {
     nn_scope s = args.scope;

@@ -173,6 +173,74 @@ static void test_forms(genseg_search search, int32_t smooth)
     ht_store_free(a);
 }
 
+/* Mean of log(1 + e^z) - z t. */
+static double cross_entropy(const double *z, const double *t, double every, int n)
+{
+    double sum = 0;
+    for (int i = 0; i < n; i++) sum += log1p(exp(-fabs(z[i]))) + fmax(z[i], 0) - z[i] * (t ? t[i] : every);
+    return sum / n;
+}
+
+enum { PIXELS = BATCH * SIZE * SIZE, PATCHES = BATCH * 2 * 2 };
+
+/* Losses against their formulas, from the logits and images that the same networks give. */
+static void test_losses(int32_t smooth)
+{
+    genseg_networks nets = {.generator = {.levels = 2, .width = 3, .channels = 2, .smooth = smooth, .search = GENSEG_SEARCH_BOTH},
+                            .discriminator = {.width = 4, .layers = 2, .smooth = smooth}, .l1 = 100,
+                            .segmenter = {.width = 4, .depth = 2, .smooth = smooth}, .segmentation = GENSEG_SEG_CE_DICE};
+    genseg_networks printed = nets;
+    printed.gan = GENSEG_GAN_MINIMAX;
+    printed.segmentation = GENSEG_SEG_CE;
+    ht_store *store[4];
+    nn_scope s[4];
+    ht_tape *tape = ht_tape_new(HT_F64);
+    for (int i = 0; i < 4; i++) {
+        store[i] = ht_store_new(device);
+        s[i] = nn_open(tape, store[i], .seed = (uint64_t)i);
+    }
+    static double m[PIXELS], picture[IMAGE], fake[IMAGE], on_fake[PATCHES], on_real[PATCHES], logits[PIXELS];
+    for (int i = 0; i < PIXELS; i++) m[i] = sin(i * 0.7) > 0.3;
+    for (int i = 0; i < IMAGE; i++) picture[i] = 0.5 + 0.5 * sin(i * 1.3 + 1);
+    ht_var mask = ht_constant(tape, m, HT_SHAPE(BATCH, 1, SIZE, SIZE)), image = ht_constant(tape, picture, HT_SHAPE(BATCH, 2, SIZE, SIZE));
+    ht_var x = genseg_generate(s[0], s[1], mask, &nets.generator);
+    ht_vars out = ht_list(x, genseg_discriminate(s[2], mask, x, &nets.discriminator),
+                          genseg_discriminate(s[2], mask, ht_affine(image, 2, -1), &nets.discriminator),
+                          genseg_segment(s[3], genseg_to_unit(x), &nets.segmenter), genseg_loss_gan(s[2], mask, x, image, &nets),
+                          genseg_loss_discriminator(s[2], mask, x, image, &nets), genseg_loss_gan(s[2], mask, x, image, &printed),
+                          genseg_loss_discriminator(s[2], mask, x, image, &printed),
+                          genseg_loss_segmenter(s[3], genseg_to_unit(x), mask, &nets),
+                          genseg_loss_segmenter(s[3], genseg_to_unit(x), mask, &printed));
+    ht_error error = {HT_OK, ""};
+    ht_program *program = ht_compile(tape, device, out, .error = &error);
+    if (!tap_ok(program != NULL, "the losses compile: %s", error.message)) return;
+    double *to[] = {fake, on_fake, on_real, logits}, loss[6], gap = 0, overlap = 0, both = 0;
+    static const int64_t numbers[] = {IMAGE, PATCHES, PATCHES, PIXELS};
+    ht_run(program);
+    for (int i = 0; i < 10; i++) ht_get_at(program, i, i < 4 ? to[i] : &loss[i - 4], i < 4 ? numbers[i] : 1);
+    tap_ok(ht_program_error(program)->status == HT_OK, "and run: %s", ht_program_error(program)->message);
+    for (int i = 0; i < IMAGE; i++) {
+        double d = fake[i] - (2 * picture[i] - 1);
+        gap += (smooth ? sqrt(d * d + 0.01) : fabs(d)) / IMAGE;
+    }
+    for (int i = 0; i < PIXELS; i++) {
+        double p = 1 / (1 + exp(-logits[i]));
+        overlap += p * m[i];
+        both += p + m[i];
+    }
+    double told = cross_entropy(on_fake, NULL, 0, PATCHES) + cross_entropy(on_real, NULL, 1, PATCHES);
+    double plain = cross_entropy(logits, m, 0, PIXELS), dice = 1 - (2 * overlap + 1e-6) / (both + 1e-6);
+    double expected[] = {cross_entropy(on_fake, NULL, 1, PATCHES) + 100 * gap, told / 2, -told, told, plain + dice, plain};
+    static const char *const words[] = {"gan, pix2pix", "discriminator, pix2pix", "gan, minimax", "discriminator, minimax",
+                                        "segmenter with Dice", "segmenter"};
+    for (int i = 0; i < 6; i++)
+        tap_ok(fabs(loss[i] - expected[i]) <= 1e-12 * fabs(expected[i]), "%s, smooth %d: %.12g, expected %.12g", words[i],
+               (int)smooth, loss[i], expected[i]);
+    ht_program_free(program);
+    ht_tape_free(tape);
+    for (int i = 0; i < 4; i++) ht_store_free(store[i]);
+}
+
 static void test_alpha(void)
 {
     static const double alpha[6] = {0, 0, 0, 100, 101, -2000};
@@ -202,6 +270,8 @@ int main(void)
     test_forms(GENSEG_SEARCH_BOTH, 1);
     test_forms(GENSEG_SEARCH_DECODER, 0);
     test_forms(GENSEG_SEARCH_ENCODER, 1);
+    test_losses(0);
+    test_losses(1);
     ht_device_close(device);
     return tap_done();
 }

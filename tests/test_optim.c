@@ -166,7 +166,7 @@ static int derivatives(kind k, ht_dtype dtype, double w_is, const double *g_is, 
 
 static void test_derivatives(kind k)
 {
-    static const double zero[N], some[N] = {0.5, -1, 2, -0.25, 3};
+    static const double zero[N], tiny[N] = {1e-10, -1e-15, 1e-19, -1e-25, 1e-37}, some[N] = {0.5, -1, 2, -0.25, 3};
     double first[N], second[N], off = 0, off_second = 0;
     for (int type = 0; type < 2; type++) {
         ht_error error = {HT_OK, ""};
@@ -175,6 +175,11 @@ static void test_derivatives(kind k)
         tap_ok(finite, "%s, %s: derivatives at gradient 0 and new slots are finite %s", titles[k], type ? "f64" : "f32",
                error.message);
     }
+    ht_error small = {HT_OK, ""};
+    int finite = derivatives(k, HT_F32, 0, tiny, first, second, &small);
+    for (int i = 0; i < N; i++) finite = finite && isfinite(first[i]);
+    tap_ok(finite, "%s, f32: where squares of gradients underflow, first derivatives are finite: %g %g %g %g %g %s", titles[k],
+           first[0], first[1], first[2], first[3], first[4], small.message);
     ht_error error = {HT_OK, ""};
     int ran = derivatives(k, HT_F64, 0.5, some, first, second, &error);
     for (int i = 0; i < N && ran; i++) {

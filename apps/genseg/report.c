@@ -82,7 +82,8 @@ static void put_top(genseg_html *html, const genseg_report *report)
         {"settings", "Settings"}, {"facts", "Run facts"}};
     static const char *const data[] = {"data.name", "dataset.name", "data", "dataset"};
     genseg_html_raw(html, "<main>\n<header><h1>genseg run report</h1>\n<p class=\"lead\">");
-    put_fact(html, &report->settings, "method", "method ");
+    genseg_html_raw(html, genseg_report_searches(report) ? "a run with search" : "a run without search");
+    put_fact(html, &report->settings, "method", " \xC2\xB7 method ");
     const char *name = NULL;
     for (size_t i = 0; i < sizeof data / sizeof data[0] && !name; ++i)
         name = genseg_facts_find(&report->run_facts, data[i]);
@@ -91,7 +92,7 @@ static void put_top(genseg_html *html, const genseg_report *report)
         genseg_html_text_start(html, name, 120);
     }
     put_fact(html, &report->settings, "preset", " \xC2\xB7 preset ");
-    put_fact(html, &report->settings, "data.size", " \xC2\xB7 pixels ");
+    put_fact(html, &report->settings, "data.size", " \xC2\xB7 size ");
     put_fact(html, &report->settings, "seed", " \xC2\xB7 seed ");
     genseg_html_raw(html, "</p></header>\n<nav>");
     for (size_t i = 0; i < sizeof entry / sizeof entry[0]; ++i)
@@ -206,7 +207,7 @@ static void put_run_tiles(genseg_html *html, const genseg_report *report)
     genseg_html_raw(html, isnan(median) ? "</div><div class=\"more\">" : " <small>s</small></div><div class=\"more\">median; all rounds ");
     if (!isnan(median)) put_duration(html, sum);
     genseg_html_raw(html, "</div></div>\n");
-    if (!report->settings.present) return;
+    if (!genseg_facts_find(&report->settings, "method")) return;
     open_tile(html, "", "Method</div><div class=\"value\">");
     put_fact(html, &report->settings, "method", "");
     genseg_html_raw(html, "</div><div class=\"more\">");

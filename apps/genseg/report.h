@@ -31,6 +31,8 @@ void genseg_html_text(genseg_html *html, const char *text);
 void genseg_html_text_start(genseg_html *html, const char *text, size_t limit);
 /** A number with so many significant digits, as 0.0123, 12,300 or 1.23x10^-5 in typeset form; a dash for NAN. */
 void genseg_html_number(genseg_html *html, double value, int digits);
+/** Always with a power of ten and all digits, for columns whose numbers are compared; a dash for NAN. */
+void genseg_html_scientific(genseg_html *html, double value, int digits);
 /** A number with so many decimals; a dash for NAN. */
 void genseg_html_fixed(genseg_html *html, double value, int decimals);
 void genseg_html_base64(genseg_html *html, const uint8_t *bytes, size_t count);

@@ -112,8 +112,8 @@ static double cadence_of(const double *x, int64_t count, double *space)
     return space[(count - 1) / 2];
 }
 
-/* Mean over a window of neighbours, never across a gap. */
-static void smooth_trace(trace *t)
+/* Mean over a window of neighbours, never across a gap. A wild value counts as one at the axis' edge. */
+static void smooth_trace(trace *t, const axis *range)
 {
     int64_t half = t->count / 50 + 1;
     for (int64_t begin = 0, end; begin < t->count; begin = end) {
@@ -122,8 +122,8 @@ static void smooth_trace(trace *t)
         int64_t low = begin, high = begin;
         for (int64_t i = begin; i < end; ++i) {
             int64_t from = i - half < begin ? begin : i - half, to = i + half + 1 > end ? end : i + half + 1;
-            for (; high < to; ++high) sum += t->y[high];
-            for (; low < from; ++low) sum -= t->y[low];
+            for (; high < to; ++high) sum += fmin(fmax(t->y[high], range->low), range->high);
+            for (; low < from; ++low) sum -= fmin(fmax(t->y[low], range->low), range->high);
             t->smooth[i] = sum / (double)(to - from);
         }
     }
@@ -151,7 +151,6 @@ static bool make_trace(const genseg_chart *chart, const genseg_series *series, t
     }
     double cadence = cadence_of(t->x, t->count, t->smooth);
     for (int64_t i = 0; i < t->count; ++i) t->starts[i] = i == 0 || t->x[i] - t->x[i - 1] > 1.9 * cadence;
-    smooth_trace(t);
     return true;
 }
 
@@ -259,7 +258,9 @@ static void put_frame(genseg_html *html, const frame *f, const char *x_label, co
     for (int32_t i = 0; i < f->x.ticks; ++i) {
         double x = place(&f->x, f->x.tick[i]);
         genseg_html_format(html, "<path class=\"axis\" d=\"M%.1f %.1fv4\"/>", x, f->y.from);
-        genseg_html_format(html, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">", x, f->y.from + 15);
+        /* two ticks are the ends of a small chart, where a label in the middle would not fit */
+        genseg_html_format(html, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\">", x, f->y.from + 15,
+                           f->x.ticks > 2 ? "middle" : i == 0 ? "start" : "end");
         tick_label(html, &f->x, f->x.tick[i]);
         genseg_html_raw(html, "</text>");
     }
@@ -287,12 +288,12 @@ static void open_svg(genseg_html *html, const frame *f, const char *title)
     genseg_html_raw(html, "\">");
 }
 
-/* An inner picture clips what it holds, so that wild values end at the frame. */
+/* An inner picture clips what it holds, so that wild values end at the frame; dots at the sides stay whole. */
 static void open_clip(genseg_html *html, const frame *f)
 {
+    double left = f->x.from - 4, width = f->x.to - f->x.from + 8, height = f->y.from - f->y.to;
     genseg_html_format(html, "<svg x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" viewBox=\"%.1f %.1f %.1f %.1f\">",
-                       f->x.from, f->y.to, f->x.to - f->x.from, f->y.from - f->y.to, f->x.from, f->y.to,
-                       f->x.to - f->x.from, f->y.from - f->y.to);
+                       left, f->y.to, width, height, left, f->y.to, width, height);
 }
 
 static void put_mark(genseg_html *html, const frame *f, double value, const char *name)
@@ -311,7 +312,11 @@ static void put_chart(genseg_html *html, const genseg_chart *chart, const trace 
 {
     if (f->y.logarithmic) logarithmic_ticks(&f->y, chart->small ? 4 : 7);
     else linear_ticks(&f->y, chart->small ? 3 : 5, false);
-    linear_ticks(&f->x, chart->small ? 2 : 6, true);
+    if (chart->small) {
+        f->x.ticks = 2;
+        f->x.tick[0] = f->x.low;
+        f->x.tick[1] = f->x.high;
+    } else linear_ticks(&f->x, 6, true);
     open_svg(html, f, chart->title);
     put_frame(html, f, chart->small ? NULL : "round", chart->y_label);
     open_clip(html, f);
@@ -347,8 +352,9 @@ static void put_remarks(genseg_html *html, const genseg_chart *chart, const trac
     if (chart->small || (outside == 0 && dropped == 0 && computed == 0)) return;
     genseg_html_raw(html, "<p class=\"below\">");
     if (computed > 0)
-        genseg_html_format(html, "Bold: mean over %lld values; faint: every value. ", (long long)(computed / 50 + 1) * 2 + 1);
-    if (outside > 0) genseg_html_format(html, "%lld outside of the axis. ", (long long)outside);
+        genseg_html_format(html, "Bold: %smean over %lld values; faint: all. ",
+                           chart->logarithmic ? "geometric " : "", (long long)(computed / 50 + 1) * 2 + 1);
+    if (outside > 0) genseg_html_format(html, "%lld outside of the axis, counted at its edge. ", (long long)outside);
     if (dropped > 0) genseg_html_format(html, "%lld of 0, which a logarithmic axis cannot show. ", (long long)dropped);
     genseg_html_raw(html, "</p>");
 }
@@ -377,7 +383,7 @@ void genseg_chart_write(genseg_html *html, const genseg_chart *chart)
         points += traces[s].count;
         dropped += traces[s].dropped;
     }
-    frame f = {.width = chart->small ? 150 : 520, .height = chart->small ? 96 : 244};
+    frame f = {.width = chart->small ? 150 : 520, .height = chart->small ? 112 : 244};
     f.x = (axis){.from = chart->small ? 28 : 68, .to = f.width - (chart->small ? 8 : 14)};
     f.y = (axis){.from = f.height - (chart->small ? 18 : 36), .to = chart->small ? 6 : 10};
     if (chart->count > 0) {
@@ -393,6 +399,7 @@ void genseg_chart_write(genseg_html *html, const genseg_chart *chart)
         genseg_html_raw(html, dropped ? "<div class=\"empty\">0 in every round</div>"
                                       : "<div class=\"empty\">not computed in this run</div>");
     else if (fits && find_range(chart, traces, &f.y)) {
+        for (int32_t s = 0; s < chart->series_count; ++s) smooth_trace(&traces[s], &f.y);
         put_chart(html, chart, traces, &f);
         put_remarks(html, chart, traces, &f);
     } else if (fits) genseg_html_raw(html, "<div class=\"empty\">values too large to draw</div>");
@@ -422,8 +429,8 @@ void genseg_histogram_write(genseg_html *html, const double *values, int64_t cou
         if (b == BINS) b = BINS - 1;
         if (++bin[b] > most) most = bin[b];
     }
-    frame f = {.width = 760, .height = 250};
-    f.x = (axis){.low = 0, .high = 1, .from = 48, .to = 746};
+    frame f = {.width = 1080, .height = 250};
+    f.x = (axis){.low = 0, .high = 1, .from = 48, .to = 1066};
     f.y = (axis){.low = 0, .high = (double)most * 1.04, .from = 212, .to = 34};
     linear_ticks(&f.x, 10, false);
     linear_ticks(&f.y, most < 5 ? (int)most : 5, true);

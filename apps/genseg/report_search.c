@@ -154,10 +154,12 @@ void genseg_report_hypergradient(genseg_html *html, const genseg_report *report)
 
 /* ---- certificate ---- */
 
+/* digits 0: a whole number, else so many digits with a power of ten. */
 static void put_cell(genseg_html *html, double value, int digits)
 {
     genseg_html_raw(html, "<td class=\"number\">");
-    genseg_html_number(html, value, digits);
+    if (digits == 0) genseg_html_number(html, value, 12);
+    else genseg_html_scientific(html, value, digits);
     genseg_html_raw(html, "</td>");
 }
 
@@ -171,7 +173,7 @@ static void put_round(genseg_html *html, const genseg_table *proof, int64_t row,
     genseg_html_raw(html, "</td>");
     for (int32_t i = 0; i < 3; ++i) {
         genseg_html_format(html, "<td class=\"number\" rowspan=\"%lld\">", (long long)rows);
-        genseg_html_number(html, proof->column[column[i]][row], i < 2 ? 5 : 3);
+        genseg_html_scientific(html, proof->column[column[i]][row], i < 2 ? 5 : 2);
         genseg_html_raw(html, "</td>");
     }
     genseg_html_format(html, "<td rowspan=\"%lld\"><span class=\"verdict %s\">%s</span></td>", (long long)rows,
@@ -203,11 +205,11 @@ void genseg_report_certificate(genseg_html *html, const genseg_report *report)
         for (int64_t row = i; row < end; ++row) {
             genseg_html_raw(html, "<tr>");
             if (row == i) put_round(html, proof, row, end - i);
-            put_cell(html, proof->column[GENSEG_PROOF_DIRECTION][row], 9);
+            put_cell(html, proof->column[GENSEG_PROOF_DIRECTION][row], 0);
             put_cell(html, proof->column[GENSEG_PROOF_DERIVATIVE][row], 5);
             put_cell(html, proof->column[GENSEG_PROOF_DIFFERENCE][row], 5);
-            put_cell(html, proof->column[GENSEG_PROOF_DIFFERENCE_RELATIVE][row], 3);
-            put_cell(html, proof->column[GENSEG_PROOF_KINKS][row], 12);
+            put_cell(html, proof->column[GENSEG_PROOF_DIFFERENCE_RELATIVE][row], 2);
+            put_cell(html, proof->column[GENSEG_PROOF_KINKS][row], 0);
             genseg_html_raw(html, "</tr>");
         }
         genseg_html_raw(html, "</tbody>");

@@ -41,7 +41,7 @@ static const char *const head[] = {
     ".box b{display:block}\n"
     ".box.bad{color:var(--bad);background:var(--badback);border-color:var(--bad)}\n"
     ".box.warn{color:var(--warn);background:var(--warnback);border-color:var(--warn)}\n"
-    ".tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(158px,1fr));gap:12px;margin:14px 0 18px}\n"
+    ".tiles{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(46%,230px),1fr));gap:12px;margin:14px 0 18px}\n"
     ".tile{background:var(--card);border:1px solid var(--rule);border-radius:8px;padding:12px 14px;min-width:0}\n"
     ".tile .name{font-size:12.5px;color:var(--soft)}\n"
     ".tile .value{font-size:23px;font-weight:620;line-height:1.25;overflow-wrap:anywhere}\n"
@@ -98,10 +98,11 @@ static const char *const head[] = {
     "td.key-name{color:var(--soft);overflow-wrap:anywhere;width:36%}\n"
     "td.text{overflow-wrap:anywhere}\n"
     "table.compact{width:auto;min-width:min(100%,560px)}\n"
-    "tbody.group tr:last-child td{border-bottom-color:var(--axis)}\n"
-    ".columns{columns:2 400px;column-gap:36px}\n"
+    "tbody.group{border-bottom:1px solid var(--axis)}tbody.group td{border-bottom:0}\n"
+    ".columns{columns:2 400px;column-gap:36px;margin-top:14px}\n"
     ".columns section{break-inside:avoid;margin-bottom:18px}\n.columns h3{margin-top:0}\n"
     ".picture{padding:0;overflow:hidden}\n"
+    ".picture .empty{aspect-ratio:1}\n"
     ".picture img{display:block;width:100%;height:auto;background:var(--grid)}\n"
     ".picture .words{padding:7px 10px 9px;font-size:12.5px;color:var(--soft);overflow-wrap:anywhere}\n"
     ".picture .words b{color:var(--ink);font-size:13px}\n"
@@ -112,7 +113,8 @@ static const char *const head[] = {
 
     "@media print{body{font-size:11pt;background:#fff}main{padding:0;max-width:none}nav{display:none}"
     ".two{grid-template-columns:1fr 1fr}.three{grid-template-columns:repeat(3,1fr)}"
-    ".five{grid-template-columns:repeat(5,1fr)}.cells{grid-template-columns:repeat(5,1fr)}"
+    ".five{grid-template-columns:repeat(5,1fr)}.cells{grid-template-columns:repeat(7,1fr);gap:6px}"
+    ".scroll{overflow:visible}table{font-size:8.5pt}th{font-size:8pt}th,td{padding-right:7px}.weights{font-size:7.5pt}"
     "h2,h3{break-after:avoid}tr{break-inside:avoid}}\n"
     "</style>\n</head>\n<body>\n"};
 

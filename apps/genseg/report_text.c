@@ -146,6 +146,30 @@ static void strip_zeros(char *text)
     text[end] = 0;
 }
 
+static void put_scientific(genseg_html *html, double size, int digits, bool shortest)
+{
+    char text[64];
+    snprintf(text, sizeof text, "%.*e", digits - 1, size);
+    char *power = strchr(text, 'e');
+    int exponent = atoi(power + 1);
+    *power = 0;
+    if (shortest) strip_zeros(text);
+    if (!shortest || strcmp(text, "1") != 0) {
+        genseg_html_raw(html, text);
+        genseg_html_raw(html, "\xC3\x97");
+    }
+    genseg_html_raw(html, "10");
+    raised(html, exponent);
+}
+
+void genseg_html_scientific(genseg_html *html, double value, int digits)
+{
+    if (written_as_sign(html, value)) return;
+    if (value < 0) genseg_html_raw(html, "\xE2\x88\x92");
+    if (value == 0) genseg_html_raw(html, "0");
+    else put_scientific(html, fabs(value), digits, false);
+}
+
 void genseg_html_number(genseg_html *html, double value, int digits)
 {
     if (written_as_sign(html, value)) return;
@@ -153,17 +177,7 @@ void genseg_html_number(genseg_html *html, double value, int digits)
     double size = fabs(value);
     if (value < 0) genseg_html_raw(html, "\xE2\x88\x92");
     if (size != 0 && (size < 1e-3 || size >= 1e6)) {
-        snprintf(text, sizeof text, "%.*e", digits - 1, size);
-        char *power = strchr(text, 'e');
-        int exponent = atoi(power + 1);
-        *power = 0;
-        strip_zeros(text);
-        if (strcmp(text, "1") != 0) {
-            genseg_html_raw(html, text);
-            genseg_html_raw(html, "\xC3\x97");
-        }
-        genseg_html_raw(html, "10");
-        raised(html, exponent);
+        put_scientific(html, size, digits, true);
         return;
     }
     int before = 1;

@@ -108,13 +108,16 @@ static void print_factor(const void *attributes, FILE *file)
         return call;                                                   \
     }
 
-#define ROW(op, kind_, partial_, attributes_, ...)                                                             \
-    static const hti_sample samples_##op[] = {__VA_ARGS__};                                                    \
-    const hti_op hti_op_##op = {.name = #op, .id = HTI_OP_##op, .kind = kind_, .inputs = 1,                    \
-                                .attribute_bytes = attributes_, .shape = hti_shape_pointwise, .partial = partial_, \
-                                HTI_SAMPLES(samples_##op)};
-#define NONE 0
-#define NUMBERS(print_) sizeof(hti_affine_attributes), .print = print_
+/* NONE and NUMBERS stand for two arguments each: the bytes of the attributes, and how to print them. */
+#define ROW_OF(op, kind_, branch_, partial_, bytes_, print_, ...)                                                  \
+    static const hti_sample samples_##op[] = {__VA_ARGS__};                                                        \
+    const hti_op hti_op_##op = {.name = #op, .id = HTI_OP_##op, .kind = kind_, .inputs = 1,                        \
+                                .attribute_bytes = bytes_, .branch = branch_, .shape = hti_shape_pointwise,        \
+                                .partial = partial_, .print = print_, HTI_SAMPLES(samples_##op)};
+#define ROW(op, kind_, ...) ROW_OF(op, kind_, HTI_NO_BRANCH, __VA_ARGS__)
+#define KINKED(op, kind_, ...) ROW_OF(op, kind_, HTI_BRANCH_SIGN, __VA_ARGS__)
+#define NONE 0, NULL
+#define NUMBERS(print_) sizeof(hti_affine_attributes), print_
 #define ANY(op) {"around zero", 1, MATRIX, -1.5, 1.5, record_##op}
 #define ABOVE(op) {"above zero", 1, MATRIX, 0.3, 2, record_##op}
 #define BELOW(op) {"below zero", 1, MATRIX, -2, -0.3, record_##op}
@@ -156,12 +159,12 @@ ROW(cos, HTI_POINTWISE, d_cos, NONE, ANY(cos))
 ROW(tanh, HTI_POINTWISE, d_tanh, NONE, ANY(tanh))
 ROW(sigmoid, HTI_POINTWISE, d_sigmoid, NONE, ANY(sigmoid))
 ROW(softplus, HTI_POINTWISE, d_softplus, NONE, ANY(softplus))
-ROW(leaky_relu, HTI_POINTWISE, d_leaky_relu, NUMBERS(print_factor), ABOVE(leaky_relu), BELOW(leaky_relu))
-ROW(leaky_gate, HTI_CONSTANT, NULL, NUMBERS(print_factor), ABOVE(leaky_gate), BELOW(leaky_gate))
-ROW(abs, HTI_POINTWISE, d_abs, NONE, ABOVE(abs), BELOW(abs))
-ROW(sign, HTI_CONSTANT, NULL, NONE, ABOVE(sign), BELOW(sign))
+KINKED(leaky_relu, HTI_POINTWISE, d_leaky_relu, NUMBERS(print_factor), ABOVE(leaky_relu), BELOW(leaky_relu))
+KINKED(leaky_gate, HTI_CONSTANT, NULL, NUMBERS(print_factor), ABOVE(leaky_gate), BELOW(leaky_gate))
+KINKED(abs, HTI_POINTWISE, d_abs, NONE, ABOVE(abs), BELOW(abs))
+KINKED(sign, HTI_CONSTANT, NULL, NONE, ABOVE(sign), BELOW(sign))
 ROW(round, HTI_CONSTANT, NULL, NONE, ABOVE(round))
-ROW(positive, HTI_CONSTANT, NULL, NONE, ABOVE(positive), BELOW(positive))
+KINKED(positive, HTI_CONSTANT, NULL, NONE, ABOVE(positive), BELOW(positive))
 
 /* ---- recording ---- */
 #define RECORD(op) \

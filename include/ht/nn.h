@@ -46,7 +46,7 @@ typedef struct nn_open_args {
  * .step               HT_I32 scalar that numbers the draws of dropout, as nn_count gives it         (default: always 0)
  * .evaluate           1: norms use running statistics, dropout passes everything                   (default 0: training)
  * .freeze_statistics  1: training, but running statistics are not written                          (default 0)
- * .uninitialised      1: new tensors stay zero and their memory untouched, to count or to load them (default 0)
+ * .uninitialised      1: new parameters stay zero: to count them, or to load them afterwards       (default 0)
  *
  * New tensors have the tape's type. A tensor that is there in another type is EDTYPE (see ht_store_copy), one of
  * another shape ESHAPE; both stick to the tape.
@@ -90,6 +90,9 @@ typedef struct nn_at_args {
  */
 #define nn_at(...) nn_at_((nn_at_args){.where = HT_HERE, __VA_ARGS__})
 nn_scope nn_at_(nn_at_args args);
+
+/** The same scope, with its random streams named: equal names draw equal numbers. Running statistics are still written. */
+nn_scope nn_draw(nn_scope scope, const char *draw);
 
 /* ---- initialisation: a function of (seed, full name, element), whatever the order of recording ---- */
 

@@ -14,13 +14,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/cpu/conv_packing.h"
 #include "base/internal.h"
 
 enum {
     SLICES = 8,           /* of a weight gradient, at most */
     BANDS = 4,            /* slices of a single image */
     BAND_ROWS = 4,        /* of the result in a band, at least */
-    LANES = 16,           /* numbers that a packed format keeps together, if it keeps any */
+    BAND_PLACES = 1024,   /* and at least so many places, or summing the slices costs more than it gives */
+    BLOCK_CHANNELS = 16,  /* of x over blocks of pixels, at most */
     SCRATCH_LIMIT = 64 << 20
 };
 
@@ -37,26 +39,20 @@ typedef struct slice {
     dnnl_stream_t stream;
     dnnl_memory_t memory[4];      /* source, weights, destination, scratchpad */
     void *handle[4];              /* what the memories point to now */
-    int64_t source, destination;  /* where the slice begins, in bytes */
+    int64_t x, y;                 /* where it begins in x and y, in bytes */
 } slice;
-
-/* Where number (group, fast, slow, tap) of w lies in the packed format: a sum of four table entries. Fast is the axis
- * that packed formats keep together in lanes: filters, or channels in weights turned round. */
-typedef struct layout {
-    int64_t groups, fast, slow, taps;
-    int64_t fast_step, slow_step, group_step;   /* in row-major w; a tap's step is 1 */
-    int64_t *group_at, *fast_at, *slow_at, *tap_at;
-    bool padded;
-    size_t bytes;
-} layout;
 
 typedef struct onednn_state {
     dnnl_engine_t engine;
     primitive_kind kind;
     int32_t threads, slice_count;
+    bool sliced;                  /* one thread for each slice; else one slice, by all threads */
     slice slices[SLICES];
     size_t scratchpad;            /* of one primitive */
-    layout layout;
+    bool blocked;                 /* computes x over blocks of pixels first, in scratch */
+    hti_conv_frame blocks;
+    size_t blocks_bytes;
+    hti_weight_layout layout;
     char implementation[48], algorithm[80];
 } onednn_state;
 
@@ -66,6 +62,11 @@ static const int argument_of[4][3] = {
     {DNNL_ARG_DIFF_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DIFF_DST},
     {DNNL_ARG_SRC, DNNL_ARG_DIFF_WEIGHTS, DNNL_ARG_DIFF_DST},
 };
+
+static int32_t team_of(const onednn_state *s)
+{
+    return s->threads < s->slice_count ? s->threads : s->slice_count;
+}
 
 static ht_status status_of(dnnl_status_t status)
 {
@@ -170,131 +171,16 @@ static dnnl_status_t choose_primitive(dnnl_engine_t engine, primitive_kind kind,
     return status;
 }
 
-/* ---- the packed format ---- */
-
-/* Offset of index i along one axis of a blocked format; the offset of an element is the sum over its axes. */
-static int64_t axis_offset(const dnnl_memory_desc_t *md, int axis, int64_t i)
-{
-    const dnnl_blocking_desc_t *b = &md->format_desc.blocking;
-    int64_t offset = 0, stride = 1;
-    for (int k = b->inner_nblks - 1; k >= 0; k--) {
-        if (b->inner_idxs[k] == axis) {
-            offset += i % b->inner_blks[k] * stride;
-            i /= b->inner_blks[k];
-        }
-        stride *= b->inner_blks[k];
-    }
-    return offset + i * b->strides[axis];
-}
-
-static bool read_layout(const hti_conv_problem *p, primitive_kind kind, const dnnl_memory_desc_t *md, layout *l)
-{
-    const hti_conv_frame *f = &p->frame;
-    int64_t outer = f->filters / f->groups, inner = f->channels / f->groups;
-    int64_t taps = f->kernel[0] * f->kernel[1] * f->kernel[2];
-    bool flipped = kind == FLIPPED;
-    int lead = f->groups > 1;
-    *l = (layout){.groups = f->groups, .fast = flipped ? inner : outer, .slow = flipped ? outer : inner, .taps = taps,
-                  .fast_step = flipped ? taps : inner * taps, .slow_step = flipped ? inner * taps : taps,
-                  .group_step = outer * inner * taps, .bytes = dnnl_memory_desc_get_size(md)};
-    if (md->format_kind != dnnl_blocked || md->extra.flags != 0 || md->offset0 != 0) return false;
-    l->padded = memcmp(md->dims, md->padded_dims, (size_t)md->ndims * sizeof md->dims[0]) != 0;
-    l->group_at = calloc((size_t)(l->groups + l->fast + l->slow + taps), sizeof *l->group_at);
-    if (!l->group_at) return false;
-    l->fast_at = l->group_at + l->groups;
-    l->slow_at = l->fast_at + l->fast;
-    l->tap_at = l->slow_at + l->slow;
-    for (int64_t i = 0; i < l->groups && lead; i++) l->group_at[i] = axis_offset(md, 0, i);
-    for (int64_t i = 0; i < l->fast; i++) l->fast_at[i] = axis_offset(md, lead, i);
-    for (int64_t i = 0; i < l->slow; i++) l->slow_at[i] = axis_offset(md, lead + 1, i);
-    for (int64_t t = 0; t < taps; t++) {
-        int64_t rest = flipped ? taps - 1 - t : t; /* turning round along every axis reverses the count of taps */
-        for (int32_t k = 2; k >= 3 - p->axes; k--) {
-            l->tap_at[t] += axis_offset(md, lead + 2 + k - (3 - p->axes), rest % f->kernel[k]);
-            rest /= f->kernel[k];
-        }
-    }
-    return true;
-}
-
-static uint64_t layout_key(const dnnl_memory_desc_t *md, primitive_kind kind)
-{
-    const dnnl_blocking_desc_t *b = &md->format_desc.blocking;
-    size_t axes = (size_t)md->ndims * sizeof(dnnl_dim_t), blocks = (size_t)b->inner_nblks * sizeof(dnnl_dim_t);
-    int64_t start[] = {0x6E6E64, kind == FLIPPED, md->ndims, b->inner_nblks};
-    uint64_t h = hti_hash(HTI_HASH_START, start, sizeof start);
-    h = hti_hash(h, md->dims, axes);
-    h = hti_hash(h, md->padded_dims, axes);
-    h = hti_hash(h, b->strides, axes);
-    h = hti_hash(h, b->inner_blks, blocks);
-    return hti_hash(h, b->inner_idxs, blocks);
-}
-
-typedef struct packing {
-    const layout *layout;
-    const float *from;
-    float *to;
-    const char *partial; /* unpacking: the first of the slices */
-    size_t partial_bytes;
-    int32_t slices;
-} packing;
-
-/* One task is one group and one run of lanes. */
-static void pack_lanes(void *context, int64_t begin, int64_t end)
-{
-    const packing *k = context;
-    const layout *l = k->layout;
-    int64_t runs = (l->fast + LANES - 1) / LANES;
-    for (int64_t task = begin; task < end; task++) {
-        int64_t group = task / runs, first = task % runs * LANES;
-        int64_t last = first + LANES < l->fast ? first + LANES : l->fast;
-        const float *from = k->from + group * l->group_step;
-        for (int64_t s = 0; s < l->slow; s++)
-            for (int64_t t = 0; t < l->taps; t++) {
-                float *to = k->to + l->group_at[group] + l->slow_at[s] + l->tap_at[t];
-                const float *a = from + s * l->slow_step + t;
-                for (int64_t i = first; i < last; i++) to[l->fast_at[i]] = a[i * l->fast_step];
-            }
-    }
-}
-
-/* The way back, for a weight gradient: sums the slices in order. */
-static void unpack_lanes(void *context, int64_t begin, int64_t end)
-{
-    const packing *k = context;
-    const layout *l = k->layout;
-    int64_t runs = (l->fast + LANES - 1) / LANES;
-    for (int64_t task = begin; task < end; task++) {
-        int64_t group = task / runs, first = task % runs * LANES;
-        int64_t last = first + LANES < l->fast ? first + LANES : l->fast;
-        float *to = k->to + group * l->group_step;
-        for (int64_t s = 0; s < l->slow; s++)
-            for (int64_t t = 0; t < l->taps; t++) {
-                int64_t at = l->group_at[group] + l->slow_at[s] + l->tap_at[t];
-                float *w = to + s * l->slow_step + t;
-                for (int64_t i = first; i < last; i++) {
-                    const char *part = k->partial + (at + l->fast_at[i]) * (int64_t)sizeof(float);
-                    float sum = *(const float *)(const void *)part;
-                    for (int32_t c = 1; c < k->slices; c++)
-                        sum += *(const float *)(const void *)(part + (size_t)c * k->partial_bytes);
-                    w[i * l->fast_step] = sum;
-                }
-            }
-    }
-}
+/* ---- planning ---- */
 
 static ht_status pack_onednn(const void *own, const hti_conv_problem *p, const hti_tensor *from, void *packed,
                              int32_t threads)
 {
     const onednn_state *s = own;
     (void)p;
-    packing k = {.layout = &s->layout, .from = from->data, .to = packed};
-    if (s->layout.padded) memset(packed, 0, s->layout.bytes);
-    hti_parallel_for(threads, s->layout.groups * ((s->layout.fast + LANES - 1) / LANES), 1, pack_lanes, &k);
+    hti_weight_pack(&s->layout, from->data, packed, threads);
     return HT_OK;
 }
-
-/* ---- planning ---- */
 
 static void release_onednn(void *own)
 {
@@ -307,7 +193,7 @@ static void release_onednn(void *own)
         if (c->primitive) dnnl_primitive_destroy(c->primitive);
         if (c->stream) dnnl_stream_destroy(c->stream);
     }
-    free(s->layout.group_at);
+    hti_weight_layout_free(&s->layout);
     if (s->engine) dnnl_engine_destroy(s->engine);
     free(s);
 }
@@ -322,6 +208,7 @@ static ht_status add_slice(onednn_state *s, const hti_conv_problem *p, primitive
     dnnl_status_t status = describe_part(p, kind, part, &d);
     if (status == dnnl_success) status = choose_primitive(s->engine, kind, &d, &chosen);
     if (status != dnnl_success) return status_of(status);
+    ht_status taken = HT_OK;
     s->slice_count++;
     status = dnnl_primitive_create(&c->primitive, chosen);
     if (status == dnnl_success) status = dnnl_stream_create(&c->stream, s->engine, dnnl_stream_default_flags);
@@ -332,28 +219,16 @@ static ht_status add_slice(onednn_state *s, const hti_conv_problem *p, primitive
         size_t bytes = hti_lines(dnnl_memory_desc_get_size(md));
         if (k == 3 && bytes > s->scratchpad) s->scratchpad = bytes;
         if (k != 1) continue;
-        uint64_t this_key = layout_key(md, kind);
-        if (s->slice_count == 1 && !read_layout(p, kind, md, &s->layout)) status = dnnl_unimplemented;
-        if (s->slice_count > 1 && this_key != *key) status = dnnl_unimplemented;
+        uint64_t this_key = hti_weight_layout_key(md, kind == FLIPPED);
+        if (s->slice_count == 1 && status == dnnl_success) taken = hti_weight_layout_read(&s->layout, p, kind == FLIPPED, md);
+        if (s->slice_count > 1 && this_key != *key) taken = HT_EUNSUPPORTED;
         *key = this_key;
     }
     const char *name = "";
     dnnl_primitive_desc_query(chosen, dnnl_query_impl_info_str, 0, &name);
     snprintf(s->implementation, sizeof s->implementation, "%s", name);
     dnnl_primitive_desc_destroy(chosen);
-    return status_of(status);
-}
-
-/*
- * Whether oneDNN would split the sum of a weight gradient by its number of threads. Found by trying: it does where the
- * images are large for the weights.
- */
-static bool splits_sum(const hti_conv_frame *f)
-{
-    int64_t weights = f->filters * (f->channels / f->groups) * f->kernel[0] * f->kernel[1] * f->kernel[2];
-    int64_t places = f->image[0] * f->image[1] * f->image[2];
-    bool unit = f->step[0] == 1 && f->step[1] == 1 && f->step[2] == 1;
-    return f->channels <= 8 || (unit && weights <= 150000 && places >= 64 * 64);
+    return taken != HT_OK ? taken : status_of(status);
 }
 
 /* The whole convolution as one part. */
@@ -368,66 +243,87 @@ static part_shape whole_part(const hti_conv_frame *f)
     return part;
 }
 
-/* Slices of whole images. */
-static ht_status slice_images(onednn_state *s, const hti_conv_problem *p, uint64_t *key)
+/*
+ * Whether oneDNN's sums would depend on its number of threads. Found by trying 1 to 16: a weight gradient's do where
+ * it has few blocks of 16x16 channels to share out, or large images; with one spatial axis those of all faces do.
+ */
+static bool sums_vary(const hti_conv_problem *p)
 {
     const hti_conv_frame *f = &p->frame;
-    part_shape part = whole_part(f);
-    int64_t each = (f->batch + SLICES - 1) / SLICES, x = f->x[0], y = f->y[0];
-    ht_status status = HT_OK;
-    for (int64_t n = 0; n < f->batch && status == HT_OK; n += each) {
-        slice *c = &s->slices[s->slice_count];
-        part.batch = f->batch - n < each ? f->batch - n : each;
-        status = add_slice(s, p, TO_WEIGHT, &part, key);
-        c->source = n * x * (int64_t)sizeof(float);
-        c->destination = n * y * (int64_t)sizeof(float);
-    }
-    return status;
+    int64_t outer = f->filters / f->groups, inner = f->channels / f->groups;
+    int64_t blocks = f->groups * ((outer + 15) / 16) * ((inner + 15) / 16);
+    int64_t weights = f->filters * inner * f->kernel[0] * f->kernel[1] * f->kernel[2];
+    int64_t places = f->out[0] * f->out[1] * f->out[2];
+    if (p->axes == 1) return true;
+    return p->face == HTI_CONV_TO_WEIGHT && (blocks < 32 || (weights <= 150000 && places >= 32 * 32));
 }
 
-static ht_status plan_weight(onednn_state *s, const hti_conv_problem *p, uint64_t *key)
-{
-    part_shape part = whole_part(&p->frame);
-    if (!splits_sum(&p->frame) || p->frame.batch == 1) return add_slice(s, p, TO_WEIGHT, &part, key);
-    hti_team(1);
-    ht_status status = slice_images(s, p, key);
-    hti_team(p->threads);
-    return status;
-}
-
-/* The forward primitive on weights turned round, if the padding that it needs is no cropping; else the other one. */
-static ht_status plan_input(onednn_state *s, const hti_conv_problem *p, uint64_t *key)
+/* Cuts part to rows [first, last) of y along the outermost axis, and notes where they and what they read begin. */
+static bool cut_band(const hti_conv_problem *p, int64_t first, int64_t last, part_shape *part, slice *at)
 {
     const hti_conv_frame *f = &p->frame;
-    part_shape part = whole_part(f), turned = part;
+    int32_t axis = 3 - p->axes;
+    int64_t begin = first * f->step[axis] - f->pad[axis];
+    int64_t end = (last - 1) * f->step[axis] - f->pad[axis] + (f->kernel[axis] - 1) * f->dilation[axis] + 1;
+    int64_t low = begin > 0 ? begin : 0, high = end < f->image[axis] ? end : f->image[axis];
+    part->before[axis] = low - begin;
+    part->after[axis] = end - high;
+    part->image[axis] = high - low;
+    part->out[axis] = last - first;
+    at->x += low * f->x[2 + axis] * (int64_t)sizeof(float);
+    at->y += first * f->y[2 + axis] * (int64_t)sizeof(float);
+    return high > low;
+}
+
+/* The forward primitive on weights turned round computes a data gradient at stride 1, if it need not crop. */
+static bool turn_part(const hti_conv_frame *f, part_shape *part)
+{
     bool fits = true;
     for (int32_t k = 0; k < 3; k++) {
-        turned.before[k] = (f->kernel[k] - 1) * f->dilation[k] - f->pad[k];
-        turned.after[k] = f->image[k] - f->out[k] + (f->kernel[k] - 1) * f->dilation[k] - turned.before[k];
-        fits = fits && f->step[k] == 1 && turned.before[k] >= 0 && turned.after[k] >= 0;
+        int64_t reach = (f->kernel[k] - 1) * f->dilation[k];
+        part->before[k] = reach - f->pad[k];
+        part->after[k] = f->image[k] - f->out[k] + reach - part->before[k];
+        fits = fits && f->step[k] == 1 && part->before[k] >= 0 && part->after[k] >= 0;
     }
-    if (fits && add_slice(s, p, FLIPPED, &turned, key) == HT_OK) {
-        s->kind = FLIPPED;
-        return HT_OK;
-    }
-    if (s->slice_count > 0) return HT_EUNSUPPORTED;
-    return add_slice(s, p, TO_INPUT, &part, key);
+    return fits;
 }
 
-static ht_status plan(onednn_state *s, const hti_conv_problem *p, hti_choice *choice)
+/* Slices of whole images, or of bands of rows if a weight gradient has few images: fixed by the problem. */
+static ht_status add_slices(onednn_state *s, const hti_conv_problem *p, uint64_t *key)
+{
+    const hti_conv_frame *f = &p->frame;
+    int64_t each = (f->batch + SLICES - 1) / SLICES, rows = f->out[3 - p->axes], bands = (BANDS + f->batch - 1) / f->batch;
+    int64_t places = f->out[0] * f->out[1] * f->out[2];
+    if (s->kind != TO_WEIGHT || rows < bands * BAND_ROWS || places < bands * BAND_PLACES) bands = 1;
+    ht_status status = HT_OK;
+    for (int64_t n = 0; n < f->batch && status == HT_OK; n += each)
+        for (int64_t b = 0; b < bands && status == HT_OK; b++) {
+            slice *c = &s->slices[s->slice_count];
+            part_shape part = whole_part(f);
+            if (s->kind == FLIPPED) turn_part(f, &part);
+            part.batch = f->batch - n < each ? f->batch - n : each;
+            c->x = n * f->x[0] * (int64_t)sizeof(float);
+            c->y = n * f->y[0] * (int64_t)sizeof(float);
+            if (bands > 1 && !cut_band(p, rows * b / bands, rows * (b + 1) / bands, &part, c)) return HT_EUNSUPPORTED;
+            status = add_slice(s, p, s->kind, &part, key);
+        }
+    return status;
+}
+
+static ht_status plan(onednn_state *s, const hti_conv_problem *p, primitive_kind kind, hti_choice *choice)
 {
     const hti_conv_frame *f = &p->frame;
     uint64_t key = 0;
     ht_status status = status_of(dnnl_engine_create(&s->engine, dnnl_cpu, 0));
     s->threads = p->threads;
+    s->sliced = sums_vary(p);
     part_shape part = whole_part(f);
-    s->kind = p->face == HTI_CONV_FORWARD ? FORWARD : p->face == HTI_CONV_TO_INPUT ? TO_INPUT : TO_WEIGHT;
-    if (status == HT_OK && s->kind == FORWARD) status = add_slice(s, p, FORWARD, &part, &key);
-    if (status == HT_OK && s->kind == TO_INPUT) status = plan_input(s, p, &key);
-    if (status == HT_OK && s->kind == TO_WEIGHT) status = plan_weight(s, p, &key);
+    s->kind = kind;
+    if (kind == FLIPPED && !turn_part(f, &part)) return HT_EUNSUPPORTED;
+    hti_team(s->sliced ? 1 : s->threads); /* a primitive runs with as many threads as it was created with */
+    if (status == HT_OK) status = s->sliced ? add_slices(s, p, &key) : add_slice(s, p, s->kind, &part, &key);
     if (status != HT_OK) return status;
-    int32_t team = s->threads < s->slice_count ? s->threads : s->slice_count;
-    choice->scratch_bytes = s->scratchpad * (size_t)team;
+    choice->scratch_bytes = s->scratchpad * (size_t)team_of(s);
     if (s->kind == TO_WEIGHT) {
         choice->scratch_bytes += hti_lines(s->layout.bytes) * (size_t)s->slice_count;
     } else {
@@ -435,10 +331,68 @@ static ht_status plan(onednn_state *s, const hti_conv_problem *p, hti_choice *ch
         choice->packed_key[1] = key;
     }
     char slices[24] = "";
-    if (s->slice_count > 1) snprintf(slices, sizeof slices, ", %d slices", (int)s->slice_count);
+    if (s->sliced) snprintf(slices, sizeof slices, ", %d slices", (int)s->slice_count);
     snprintf(s->algorithm, sizeof s->algorithm, "onednn %s%s%s", s->implementation,
              s->kind == FLIPPED ? ", flipped" : "", slices);
     choice->algorithm = s->algorithm;
+    return HT_OK;
+}
+
+static ht_status prepare_kind(const hti_conv_problem *p, primitive_kind kind, void **own, hti_choice *choice)
+{
+    onednn_state *s = calloc(1, sizeof *s);
+    if (!s) return HT_ENOMEM;
+    *choice = (hti_choice){0};
+    ht_status status = plan(s, p, kind, choice);
+    if (status == HT_OK)
+        *own = s;
+    else
+        release_onednn(s);
+    return status;
+}
+
+/*
+ * A data gradient of stride s to few channels wastes most of the vectors. Over blocks of s x s pixels it is one of
+ * stride 1 to s s as many channels, with the same taps. Pixel i belongs to block (i + pad) / s.
+ */
+static bool block_problem(const hti_conv_problem *p, hti_conv_problem *blocks)
+{
+    const hti_conv_frame *f = &p->frame;
+    hti_conv_frame *b = &blocks->frame;
+    int64_t phases = 1;
+    *blocks = *p;
+    for (int32_t k = 0; k < 3; k++) {
+        if (f->dilation[k] != 1 || f->step[k] > BLOCK_CHANNELS) return false;
+        phases *= f->step[k];
+        b->kernel[k] = (f->kernel[k] + f->step[k] - 1) / f->step[k];
+        b->pad[k] = f->pad[k] / f->step[k];
+        b->image[k] = (f->image[k] - 1 + f->pad[k]) / f->step[k] - b->pad[k] + 1;
+        b->step[k] = 1;
+    }
+    b->channels = phases * f->channels;
+    return p->axes > 1 && f->groups == 1 && phases > 1 && b->channels <= BLOCK_CHANNELS;
+}
+
+static ht_status prepare_blocks(const hti_conv_problem *p, void **own, hti_choice *choice)
+{
+    hti_conv_problem blocks;
+    if (!block_problem(p, &blocks)) return HT_EUNSUPPORTED;
+    ht_status status = prepare_kind(&blocks, FLIPPED, own, choice);
+    if (status != HT_OK) return status;
+    onednn_state *s = *own;
+    const hti_conv_frame *b = &blocks.frame;
+    status = hti_weight_layout_unblock(&s->layout, &p->frame, b);
+    if (status != HT_OK) {
+        release_onednn(s);
+        return status;
+    }
+    s->blocked = true;
+    s->blocks = *b;
+    s->blocks_bytes = hti_lines((size_t)(b->batch * b->image[0] * b->image[1] * b->image[2] * b->channels) * sizeof(float));
+    choice->scratch_bytes += s->blocks_bytes;
+    choice->packed_key[1] = hti_hash(choice->packed_key[1], p->frame.step, sizeof p->frame.step);
+    choice->packed_key[1] = hti_hash(choice->packed_key[1], p->frame.kernel, sizeof p->frame.kernel);
+    snprintf(s->algorithm, sizeof s->algorithm, "onednn %s, flipped, over blocks", s->implementation);
     return HT_OK;
 }
 
@@ -450,19 +404,46 @@ static ht_status prepare_onednn(const hti_conv_problem *p, void **own, hti_choic
         int64_t room = f->image[k] + 2 * f->pad[k] - f->dilation[k] * (f->kernel[k] - 1) - 1;
         if (room < 0 || f->out[k] != room / f->step[k] + 1) return HT_EUNSUPPORTED;
     }
-    onednn_state *s = calloc(1, sizeof *s);
-    if (!s) return HT_ENOMEM;
     int32_t before = hti_team(p->threads);
-    ht_status status = plan(s, p, choice);
+    ht_status status = HT_EUNSUPPORTED;
+    if (p->face == HTI_CONV_FORWARD) status = prepare_kind(p, FORWARD, own, choice);
+    if (p->face == HTI_CONV_TO_WEIGHT) status = prepare_kind(p, TO_WEIGHT, own, choice);
+    if (p->face == HTI_CONV_TO_INPUT) {
+        status = prepare_blocks(p, own, choice);
+        if (status == HT_EUNSUPPORTED) status = prepare_kind(p, FLIPPED, own, choice);
+        if (status == HT_EUNSUPPORTED) status = prepare_kind(p, TO_INPUT, own, choice);
+    }
     hti_team(before);
-    if (status == HT_OK)
-        *own = s;
-    else
-        release_onednn(s);
     return status;
 }
 
 /* ---- running ---- */
+
+typedef struct spreading {
+    const onednn_state *s;
+    const hti_conv_frame *f;
+    const float *from;
+    float *to;
+} spreading;
+
+/* From blocks to pixels, lines [begin, end) of all images. */
+static void spread_lines(void *context, int64_t begin, int64_t end)
+{
+    const spreading *k = context;
+    const hti_conv_frame *f = k->f, *b = &k->s->blocks;
+    for (int64_t line = begin; line < end; line++) {
+        int64_t n = line / f->image[1] / f->image[0], i0 = line / f->image[1] % f->image[0] + f->pad[0];
+        int64_t i1 = line % f->image[1] + f->pad[1];
+        int64_t row = (n * b->image[0] + i0 / f->step[0] - b->pad[0]) * b->image[1] + i1 / f->step[1] - b->pad[1];
+        int64_t phase = (i0 % f->step[0] * f->step[1] + i1 % f->step[1]) * f->step[2];
+        float *to = k->to + line * f->image[2] * f->channels;
+        for (int64_t i = f->pad[2]; i < f->image[2] + f->pad[2]; i++, to += f->channels) {
+            const float *from = k->from + (row * b->image[2] + i / f->step[2] - b->pad[2]) * b->channels +
+                                (phase + i % f->step[2]) * f->channels;
+            for (int64_t c = 0; c < f->channels; c++) to[c] = from[c];
+        }
+    }
+}
 
 static ht_status run_slice(const onednn_state *s, slice *c, void *const handle[4])
 {
@@ -481,54 +462,58 @@ static ht_status run_slice(const onednn_state *s, slice *c, void *const handle[4
     return status_of(status);
 }
 
-static ht_status run_weight(onednn_state *s, const hti_run *run)
+/* Runs slice i with its part of the operands; a weight gradient goes to the slice's own memory. */
+static ht_status run_part(onednn_state *s, const hti_run *run, int32_t i, char *pad)
 {
-    char *partial = run->scratch;
-    size_t each = hti_lines(s->layout.bytes);
-    char *pads = partial + each * (size_t)s->slice_count;
-    int32_t status = HT_OK, team = s->threads < s->slice_count ? s->threads : s->slice_count;
-    if (s->slice_count == 1) {
-        void *handle[4] = {run->in[0].data, partial, run->in[1].data, pads};
-        status = (int32_t)run_slice(s, &s->slices[0], handle);
-    } else {
-#pragma omp parallel num_threads(team)
-        {
-            char *pad = pads + s->scratchpad * (size_t)omp_get_thread_num();
-            omp_set_num_threads(1); /* what the primitives were created for */
+    slice *c = &s->slices[i];
+    char *in0 = run->in[0].data, *in1 = run->in[1].data, *out = run->out->data, *partial = run->scratch;
+    if (s->kind == TO_WEIGHT) {
+        void *handle[4] = {in0 + c->x, partial + (size_t)i * hti_lines(s->layout.bytes), in1 + c->y, pad};
+        return run_slice(s, c, handle);
+    }
+    if (s->kind == TO_INPUT) {
+        void *handle[4] = {out + c->x, in1, in0 + c->y, pad};
+        return run_slice(s, c, handle);
+    }
+    bool flipped = s->kind == FLIPPED;
+    if (s->blocked) out = run->scratch;
+    void *handle[4] = {in0 + (flipped ? c->y : c->x), in1, out + (flipped ? c->x : c->y), pad};
+    return run_slice(s, c, handle);
+}
+
+static ht_status run_sliced(onednn_state *s, const hti_run *run, char *pads)
+{
+    int32_t status = HT_OK;
+#pragma omp parallel num_threads(team_of(s))
+    {
+        char *pad = pads + s->scratchpad * (size_t)omp_get_thread_num();
+        omp_set_num_threads(1); /* what the primitives were created for */
 #pragma omp for schedule(dynamic)
-            for (int32_t i = 0; i < s->slice_count; i++) {
-                slice *c = &s->slices[i];
-                void *handle[4] = {(char *)run->in[0].data + c->source, partial + (size_t)i * each,
-                                   (char *)run->in[1].data + c->destination, pad};
-                ht_status one = run_slice(s, c, handle);
-                if (one != HT_OK) {
+        for (int32_t i = 0; i < s->slice_count; i++) {
+            ht_status one = run_part(s, run, i, pad);
+            if (one != HT_OK) {
 #pragma omp atomic write
-                    status = (int32_t)one;
-                }
+                status = (int32_t)one;
             }
         }
     }
-    packing k = {.layout = &s->layout, .to = run->out->data, .partial = partial, .partial_bytes = each,
-                 .slices = s->slice_count};
-    hti_parallel_for(s->threads, s->layout.groups * ((s->layout.fast + LANES - 1) / LANES), 1, unpack_lanes, &k);
     return (ht_status)status;
 }
 
 static ht_status run_onednn(void *own, const hti_conv_problem *p, const hti_run *run)
 {
     onednn_state *s = own;
-    (void)p;
+    size_t each = hti_lines(s->layout.bytes);
+    char *pads = (char *)run->scratch + (s->kind == TO_WEIGHT ? each * (size_t)s->slice_count : s->blocks_bytes);
     int32_t before = hti_team(s->threads);
-    ht_status status;
-    if (s->kind == TO_WEIGHT) {
-        status = run_weight(s, run);
-    } else {
-        void *handle[4] = {run->in[0].data, run->in[1].data, run->out->data, run->scratch};
-        if (s->kind == TO_INPUT) {
-            handle[0] = run->out->data;
-            handle[2] = run->in[0].data;
-        }
-        status = run_slice(s, &s->slices[0], handle);
+    ht_status status = s->sliced ? run_sliced(s, run, pads) : run_part(s, run, 0, pads);
+    if (status == HT_OK && s->kind == TO_WEIGHT) {
+        hti_weight_unpack(&s->layout, run->scratch, (int64_t)(each / sizeof(float)), s->slice_count, run->out->data,
+                          s->threads);
+    }
+    if (status == HT_OK && s->blocked) {
+        spreading k = {s, &p->frame, run->scratch, run->out->data};
+        hti_parallel_for(s->threads, p->frame.batch * p->frame.image[0] * p->frame.image[1], 64, spread_lines, &k);
     }
     hti_team(before);
     return status;

@@ -33,24 +33,24 @@ static void HT_NAME(sum_columns)(T *acc, const T *x, hti_walk *walk, int64_t lin
     }
 }
 
-/* The sum of the pieces [begin, end) of the lines of one output. */
+/* The sum of the pieces [begin, end) of the lines of one output, which are at most MOST_LINES. */
 static T HT_NAME(sum_lines)(const sum_plan *plan, const T *x, int64_t begin, int64_t end)
 {
     hti_walk walk = plan->reduced;
     hti_walk_to(&walk, begin / plan->pieces);
     int64_t piece = begin % plan->pieces;
-    T total = (T)0;
+    T sum[MOST_LINES];
     for (int64_t i = begin; i < end; i++) {
         const int64_t first = piece * PIECE;
         const int64_t n = plan->line - first < PIECE ? plan->line - first : PIECE;
         const T *from = x + walk.offset + first * plan->line_in;
-        total += plan->line_in == 1 ? HT_NAME(k_line)(from, n, 1) : HT_NAME(k_line)(from, n, plan->line_in);
+        sum[i - begin] = plan->line_in == 1 ? HT_NAME(k_line)(from, n, 1) : HT_NAME(k_line)(from, n, plan->line_in);
         if (++piece == plan->pieces) {
             piece = 0;
             hti_walk_next(&walk);
         }
     }
-    return total;
+    return HT_NAME(k_line)(sum, end - begin, 1);
 }
 
 /* Tasks are numbered [kept position][part][tile of columns]. */
