@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <jansson.h>
@@ -275,6 +276,13 @@ static void test_leftovers(void)
     remove_checkpoints();
 }
 
+static double now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
 /* Writes one round after the other, and now and then the same one again, until it is killed. */
 static void write_until_killed(genseg_state *state)
 {
@@ -287,23 +295,26 @@ static void write_until_killed(genseg_state *state)
 
 static void test_kills(void)
 {
-    enum { KILLS = 40 };
+    enum { KILLS = 24, SPAN = 5 }; /* span: kills fall within so many writes, however fast the disk is */
     ht_error error;
     char warning[HT_MESSAGE_BYTES];
     genseg_state a = make(8);
+    double begin = now();
     write_round(&a, 1);
+    double each = (now() - begin) * SPAN / KILLS * 1e6;
     int torn = 0, backwards = 0;
     for (int i = 0; i < KILLS; i++) {
         int64_t before = a.round;
         pid_t child = fork();
         if (child == 0) write_until_killed(&a);
-        usleep((useconds_t)(1000 + i * 37 % 29 * 700));
+        usleep((useconds_t)(each * (i * 11 % KILLS + 1)));
         if (child < 0 || kill(child, SIGKILL) != 0 || waitpid(child, NULL, 0) != child) break;
         torn += read_back(&a, warning, &error) != HT_OK || *warning ||
                 ((float *)ht_store_data(a.store[GENSEG_S], 0))[0] != (float)a.round;
         backwards += a.round < before;
     }
-    tap_ok(torn == 0 && a.round > 1, "killed %d times while writing, up to round %d: %d torn", KILLS, (int)a.round, torn);
+    tap_ok(torn == 0 && a.round > 1, "killed %d times while writing, up to round %d, a write takes %.1f ms: %d torn", KILLS, (int)a.round,
+           each * KILLS / SPAN / 1e3, torn);
     tap_ok(backwards == 0, "and no round that was there is lost");
     genseg_state_free(&a);
     remove_checkpoints();
