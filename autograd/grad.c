@@ -128,3 +128,29 @@ ht_vars ht_stop_all_(ht_vars x, const char *where)
     for (int32_t i = 0; i < x.count; i++) stopped[i] = ht_stop_(x.at[i], where);
     return ht_vars_new(tape, stopped, x.names, x.count);
 }
+
+ht_vars ht_branches_(ht_var y, const char *where)
+{
+    ht_vars none = {0};
+    ht_tape *tape = y.tape;
+    if (!ht_ok(y) || tape->error.status != HT_OK) return none;
+    int32_t limit = y.id + 1, count = 0;
+    bool *below = calloc((size_t)limit, sizeof *below);
+    ht_var *found = hti_arena_array(&tape->arena, limit, sizeof *found);
+    if (!below || !found) {
+        free(below);
+        ht_tape_fail(tape, where, HT_ENOMEM, "branches: the system gave no memory");
+        return none;
+    }
+    below[y.id] = true;
+    for (int32_t id = y.id; id > 0; id--) {
+        if (!below[id]) continue;
+        const hti_op *op = tape->nodes[id].op;
+        ht_var first = tape->nodes[id].inputs > 0 ? tape->nodes[id].in[0] : (ht_var){0};
+        for (int32_t k = 0; k < tape->nodes[id].inputs; k++) below[tape->nodes[id].in[k].id] = true;
+        if (op->branch == HTI_BRANCH_SIGN) found[count++] = hti_emit(tape, HTI_OP_positive, NULL, &first, 1, where);
+        if (op->branch == HTI_BRANCH_VALUE) found[count++] = ht_cast_((ht_var){tape, id}, tape->real, where);
+    }
+    free(below);
+    return count ? ht_vars_new(tape, found, NULL, count) : none;
+}

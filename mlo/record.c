@@ -31,8 +31,9 @@ nn_scope mlo_at(const mlo_point *at, const char *name)
     if (i == at->level) values = at->own;
     else if (names(self->hold, name)) values = r->held;
     else values = i < at->level && !names(self->before, name) ? r->stepped[i] : r->start[i];
-    if (values.count > 0) return nn_at(level->scope, values, .draw = self->name);
-    return nn_draw(level->scope, self->name);
+    const char *draw = self->draw ? self->draw : self->name;
+    if (values.count > 0) return nn_at(level->scope, values, .draw = draw);
+    return nn_draw(level->scope, draw);
 }
 
 ht_var mlo_loss_at(const mlo_recording *r, int32_t level, ht_vars own)

@@ -32,7 +32,7 @@ static void test_names(void)
     tap_ok(strcmp(ht_status_name(HT_ESHAPE), "ESHAPE") == 0, "name of HT_ESHAPE");
     tap_ok(strcmp(ht_status_name(HT_EINTERNAL), "EINTERNAL") == 0, "name of HT_EINTERNAL");
     tap_ok(strcmp(ht_status_name((ht_status)99), "?") == 0, "name of no status");
-    tap_ok(ht_dtype_bytes(HT_F32) == 4 && ht_dtype_bytes(HT_F64) == 8 && ht_dtype_bytes(HT_I32) == 4, "bytes of types");
+    tap_ok(ht_dtype_bytes(HT_F32) == 4 && ht_dtype_bytes(HT_F64) == 8 && ht_dtype_bytes(HT_I32) == 4, "bytes");
     tap_ok(ht_dtype_bytes((ht_dtype)0) == 0 && strcmp(ht_dtype_name((ht_dtype)9), "?") == 0, "no type");
     tap_ok(strcmp(ht_dtype_name(HT_F64), "f64") == 0, "name of HT_F64");
 }
@@ -113,7 +113,7 @@ static void test_arena(void)
     char *text = hti_arena_text(&arena, "a name");
     tap_ok(text && strcmp(text, "a name") == 0, "a text is copied");
     tap_ok(!hti_arena_take(&arena, SIZE_MAX) && !hti_arena_take(&arena, SIZE_MAX - 20), "SIZE_MAX bytes are refused");
-    tap_ok(!hti_arena_array(&arena, INT64_MAX, 16) && !hti_arena_array(&arena, -1, 1), "a product too large is refused");
+    tap_ok(!hti_arena_array(&arena, INT64_MAX, 16) && !hti_arena_array(&arena, -1, 1), "a wrong product is refused");
     tap_ok(hti_arena_array(&arena, 0, 16) != NULL, "0 elements are a block");
     hti_arena_free(&arena);
     tap_ok(!arena.block && arena.used_bytes == 0, "freed");

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "commands.h"
+#include "picture.h"
 
 #define TRAIN GENSEG_COMMAND_TRAIN
 #define EVALUATE GENSEG_COMMAND_EVALUATE
@@ -57,18 +58,22 @@ const genseg_option *genseg_option_at(int32_t index)
 
 static ht_status find_command(const char *word, genseg_arguments *out, ht_error *error)
 {
-    char nearest[32];
+    char nearest[32], shown[GENSEG_PLACE];
     for (int32_t k = 0; genseg_command_at(k); k++) {
         if (strcmp(commands[k].name, word)) continue;
         out->command = &commands[k];
         return HT_OK;
     }
     if (genseg_name_index(commands_later, word) >= 0)
-        return ht_fail(error, HT_EINVALID, "%s: not in this version; expected one of %s; see genseg --help", word,
+        return ht_fail(error, HT_EINVALID, "%s: not in this version; expected one of %s; see genseg --help",
+                       genseg_place(word, shown), command_list);
+    if (!*word)
+        return ht_fail(error, HT_EINVALID, "command line: an empty command; expected one of %s; see genseg --help",
                        command_list);
     genseg_word_nearest(word, command_names, nearest, sizeof nearest);
-    return ht_fail(error, HT_EINVALID, "%.60s: unknown %s; expected one of %s; the nearest is %s", word,
-                   word[0] == '-' ? "option before a command" : "command", command_list, nearest);
+    return ht_fail(error, HT_EINVALID, "%s: unknown %s; expected one of %s; the nearest is %s",
+                   genseg_place(word, shown), word[0] == '-' ? "option before a command" : "command", command_list,
+                   nearest);
 }
 
 static const genseg_option *find_option(const genseg_command *command, const char *name)
@@ -89,14 +94,15 @@ static void take_nearer(const char *name, const char *known, int32_t *least, con
 static ht_status refuse_option(const genseg_command *command, const char *name, ht_error *error)
 {
     const char *nearest = NULL;
+    char shown[GENSEG_PLACE];
     int32_t least = 0;
     for (int32_t k = 0; genseg_option_at(k); k++)
         if (options[k].commands & command->bit) take_nearer(name, options[k].name, &least, &nearest);
     for (int32_t k = 0; command->bit == TRAIN && k < genseg_config_fields(); k++)
         if (genseg_field_at(k)->flag) take_nearer(name, genseg_field_at(k)->flag, &least, &nearest);
     return ht_fail(error, HT_EINVALID,
-                   "--%.60s: unknown option of %s; the nearest known one is --%s; see genseg %s --help", name,
-                   command->name, nearest, command->name);
+                   "--%s: unknown option of %s; the nearest known one is --%s; see genseg %s --help",
+                   genseg_place(name, shown), command->name, nearest, command->name);
 }
 
 /* ---- reading ---- */
@@ -109,18 +115,19 @@ static void add_assignment(genseg_arguments *out, const genseg_field *field, con
 
 static ht_status read_set(genseg_arguments *out, const char *text, ht_error *error)
 {
-    char key[GENSEG_TOML_KEY], nearest[128];
+    char key[GENSEG_TOML_KEY], nearest[128], shown[GENSEG_PLACE];
     const char *equals = strchr(text, '=');
     if (!equals)
-        return ht_fail(error, HT_EINVALID,
-                       "--set: %.80s has no =; expected KEY=VALUE; write for example --set rounds=100", text);
+        return ht_fail(error, HT_EINVALID, "--set: %s has no =; expected KEY=VALUE; write for example --set rounds=100",
+                       genseg_place(text, shown));
     size_t length = (size_t)(equals - text);
     snprintf(key, sizeof key, "%.*s", (int)(length < sizeof key ? length : sizeof key - 1), text);
     const genseg_field *field = genseg_field_find(key);
     if (!field) {
         genseg_field_nearest(key, false, nearest, sizeof nearest);
         return ht_fail(error, HT_EINVALID,
-                       "--set: unknown key %.80s; the nearest known one is %s; see genseg train --help", key, nearest);
+                       "--set: unknown key %s; the nearest known one is %s; see genseg train --help",
+                       genseg_place(key, shown), nearest);
     }
     add_assignment(out, field, equals + 1, true);
     return HT_OK;
@@ -143,7 +150,7 @@ static ht_status take_value(genseg_arguments *out, const genseg_option *option, 
 /* One option; *at is the index of its word, and moves to the value if that is a word of its own. */
 static ht_status read_option(int count, char **words, int *at, genseg_arguments *out, ht_error *error)
 {
-    char name[64];
+    char name[64], shown[GENSEG_PLACE];
     const char *word = words[*at] + 2, *value = strchr(word, '=');
     size_t length = value ? (size_t)(value - word) : strlen(word);
     snprintf(name, sizeof name, "%.*s", (int)(length < sizeof name ? length : sizeof name - 1), word);
@@ -152,8 +159,8 @@ static ht_status read_option(int count, char **words, int *at, genseg_arguments 
     if (!option && !field) return refuse_option(out->command, name, error);
     if (option && !option->value) {
         if (value)
-            return ht_fail(error, HT_EINVALID, "--%s: has the value %.40s; expected none; write --%s alone", name,
-                           value + 1, name);
+            return ht_fail(error, HT_EINVALID, "--%s: has the value %s; expected none; write --%s alone", name,
+                           genseg_place(value + 1, shown), name);
         bool yes = true;
         memcpy((char *)out + option->offset, &yes, sizeof yes);
         return HT_OK;
@@ -175,6 +182,7 @@ static ht_status check_presence(const genseg_arguments *a, ht_error *error)
 {
     const genseg_command *command = a->command;
     const char *missing = NULL;
+    char shown[GENSEG_PLACE];
     if (!a->subject)
         missing = command->subject;
     else if (command->bit & (TRAIN | PREDICT) && !a->out)
@@ -187,19 +195,20 @@ static ht_status check_presence(const genseg_arguments *a, ht_error *error)
         return ht_fail(error, HT_EINVALID, "%s: %s is missing; expected genseg %s %s; see genseg %s --help",
                        command->name, missing, command->name, command->form, command->name);
     if (a->split && strcmp(a->split, "train") && strcmp(a->split, "val") && strcmp(a->split, "test"))
-        return ht_fail(error, HT_EINVALID, "--split: %.40s is no split; expected train, val or test; give one of these",
-                       a->split);
+        return ht_fail(error, HT_EINVALID, "--split: %s is no split; expected train, val or test; give one of these",
+                       genseg_place(a->split, shown));
     return HT_OK;
 }
 
 static ht_status take_subject(genseg_arguments *out, const char *word, ht_error *error)
 {
+    char shown[GENSEG_PLACE];
     if (!*word)
         return ht_fail(error, HT_EINVALID, "%s: an empty %s; expected a path; give one", out->command->name,
                        out->command->subject);
     if (out->subject)
-        return ht_fail(error, HT_EINVALID, "%s: one argument too many, %.60s; expected genseg %s %s; remove it",
-                       out->command->name, word, out->command->name, out->command->form);
+        return ht_fail(error, HT_EINVALID, "%s: one argument too many, %s; expected genseg %s %s; remove it",
+                       out->command->name, genseg_place(word, shown), out->command->name, out->command->form);
     out->subject = word;
     return HT_OK;
 }
@@ -220,6 +229,7 @@ ht_status genseg_arguments_read(int count, char **words, genseg_arguments *out, 
     if (!out->assignments)
         return ht_fail(error, HT_ENOMEM, "command line: no memory to read it; expected a few kilobytes");
     bool only_subjects = false;
+    char shown[GENSEG_PLACE];
     for (int k = 2; k < count && !status; k++) {
         const char *word = words[k];
         if (only_subjects || word[0] != '-')
@@ -232,9 +242,9 @@ ht_status genseg_arguments_read(int count, char **words, genseg_arguments *out, 
             status = read_option(count, words, &k, out, error);
         else
             status = ht_fail(error, HT_EINVALID,
-                             "%.60s: unknown option of %s; expected --NAME, or -- before a path that "
+                             "%s: unknown option of %s; expected --NAME, or -- before a path that "
                              "begins with -; see genseg %s --help",
-                             word, out->command->name, out->command->name);
+                             genseg_place(word, shown), out->command->name, out->command->name);
         if (out->help) return HT_OK;
     }
     return status ? status : check_presence(out, error);

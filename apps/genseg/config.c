@@ -3,6 +3,7 @@
  * of single fields stands in the table of options.c.
  */
 #include "options.h"
+#include "picture.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -131,10 +132,11 @@ ht_status genseg_config_file(genseg_config *config, const char *path, ht_error *
 ht_status genseg_config_set(genseg_config *config, const char *key, const char *value, ht_error *error)
 {
     const genseg_field *field = genseg_field_find(key);
-    char nearest[128];
+    char nearest[128], shown[GENSEG_PLACE];
     if (field) return genseg_field_set_text(field, config, value, key, error);
     genseg_field_nearest(key, false, nearest, sizeof nearest);
-    return ht_fail(error, HT_EINVALID, "%.80s: unknown key; the nearest known one is %s; correct it", key, nearest);
+    return ht_fail(error, HT_EINVALID, "%s: unknown key; the nearest known one is %s; correct it",
+                   genseg_place(key, shown), nearest);
 }
 
 /* Room for a text, doubled as needed; no memory makes it sticky. */
@@ -165,7 +167,7 @@ static void put(growing *to, const char *text)
 ht_status genseg_config_write(const genseg_config *config, const char *path, ht_error *error)
 {
     growing to = {0};
-    char present[128] = "", value[GENSEG_TEXT];
+    char present[128] = "", value[GENSEG_TEXT], shown[GENSEG_PLACE];
     put(&to, "# Resolved configuration of a genseg run; genseg train --config reads it.\n");
     for (int32_t k = 0; k < genseg_config_fields(); k++) {
         const genseg_field *field = genseg_field_at(k);
@@ -186,8 +188,8 @@ ht_status genseg_config_write(const genseg_config *config, const char *path, ht_
         put(&to, "\n");
     }
     ht_status status = to.short_of_memory
-                           ? ht_fail(error, HT_ENOMEM,
-                                     "%.160s: no memory to write the configuration; expected %zu bytes", path, to.used)
+                           ? ht_fail(error, HT_ENOMEM, "%s: no memory to write the configuration; expected %zu bytes",
+                                     genseg_place(path, shown), to.used)
                            : ht_file_write(path, to.text, to.used, error);
     free(to.text);
     return status;

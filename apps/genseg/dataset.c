@@ -22,7 +22,7 @@ static genseg_split *split_of(genseg_dataset *d, int s) { return s == 0 ? &d->tr
 
 static ht_status no_memory(ht_error *error)
 {
-    return ht_fail(error, HT_ENOMEM, "no memory for the data set; free some memory or lower data.size");
+    return ht_fail(error, HT_ENOMEM, "the data set: no memory for it; expected more of it; free some memory or lower data.size");
 }
 
 void genseg_dataset_free(genseg_dataset *dataset)

@@ -27,12 +27,6 @@ typedef struct jpeg_reader {
     char said[JMSG_LENGTH_MAX];
 } jpeg_reader;
 
-static _Noreturn void stop(jpeg_reader *r, const char *text)
-{
-    snprintf(r->said, sizeof r->said, "%s", text);
-    longjmp(r->escape, 1);
-}
-
 static _Noreturn void stopped(j_common_ptr jpeg)
 {
     jpeg_reader *r = jpeg->client_data;
@@ -51,7 +45,10 @@ static void silent(j_common_ptr jpeg) { (void)jpeg; }
 static void count_scans(j_common_ptr jpeg)
 {
     jpeg_reader *r = jpeg->client_data;
-    if (r->jpeg.input_scan_number > GENSEG_SCANS_MAX) stop(r, "more than 64 scans");
+    if (r->jpeg.input_scan_number <= GENSEG_SCANS_MAX) return;
+    ht_fail(r->error, HT_EFORMAT, "%s: a JPEG of more than %d scans; expected at most these; save the image again",
+            r->place, GENSEG_SCANS_MAX);
+    longjmp(r->escape, 1);
 }
 
 /* Each block of 8x8 samples takes at least one bit of Huffman code, in the first scan at the latest. */
@@ -95,13 +92,13 @@ static ht_status read_image(jpeg_reader *r)
     size_t count = (size_t)r->form.width * (size_t)r->form.channels;
     r->row = malloc(count);
     r->samples = malloc(count * sizeof(uint16_t));
-    if (!r->row || !r->samples) return ht_fail(r->error, HT_ENOMEM, "%s: no memory for a row; free some memory", r->place);
+    if (!r->row || !r->samples) return ht_fail(r->error, HT_ENOMEM, GENSEG_NO_MEMORY, r->place);
     status = r->sink->begin(r->sink->context, &r->form, r->error);
     if (status != HT_OK) return status;
     jpeg_start_decompress(jpeg);
     while (jpeg->output_scanline < jpeg->output_height) {
         genseg_run_of_pixels run = {(int32_t)jpeg->output_scanline, 0, 1, r->form.width, r->samples};
-        if (jpeg_read_scanlines(jpeg, &r->row, 1) != 1) stop(r, "a row is missing");
+        jpeg_read_scanlines(jpeg, &r->row, 1); /* the memory source never suspends: it is one row, or a jump */
         for (size_t i = 0; i < count; i++) r->samples[i] = r->row[i];
         status = r->sink->row(r->sink->context, &r->form, &run, r->error);
         if (status != HT_OK) return status;
@@ -113,8 +110,9 @@ static ht_status read_image(jpeg_reader *r)
 static ht_status guarded(jpeg_reader *r)
 {
     if (setjmp(r->escape) == 0) return read_image(r);
+    if (r->error->status != HT_OK) return r->error->status; /* said by count_scans */
     if (strstr(r->said, "memory"))
-        return ht_fail(r->error, HT_ENOMEM, "%s: no memory to decode it; free some memory", r->place);
+        return ht_fail(r->error, HT_ENOMEM, GENSEG_NO_MEMORY, r->place);
     const char *said = strstr(r->said, "rror") || strstr(r->said, "ailed") ? "its data cannot be decoded" : r->said;
     return ht_fail(r->error, HT_EFORMAT, "%s: a damaged JPEG: %.100s; expected a whole file; replace or remove the file",
                    r->place, said);

@@ -61,15 +61,15 @@ static ht_status check_header(const genseg_bytes *file, const char *place, ht_er
 {
     const uint8_t *b = file->data;
     if (file->count < 33 || big_endian(b + 8) != 13 || memcmp(b + 12, "IHDR", 4) != 0)
-        return ht_fail(error, HT_EFORMAT, "%s: a PNG without a whole header (%zu bytes); replace or remove the file",
-                       place, file->count);
+        return ht_fail(error, HT_EFORMAT, "%s: a PNG without a whole header (%zu bytes); expected a whole file; replace or "
+                       "remove the file", place, file->count);
     static const int channels[7] = {1, 0, 3, 1, 2, 0, 4};
     int depth = b[24], type = b[25];
     bool known = type < 7 && channels[type] && (depth == 1 || depth == 2 || depth == 4 || depth == 8 || depth == 16);
     if (!known)
         return ht_fail(error, HT_EFORMAT,
-                       "%s: a PNG header with colour type %d and %d bits, which no PNG has; replace or remove the file",
-                       place, type, depth);
+                       "%s: a PNG header with colour type %d and depth %d; expected a pair that PNG has; replace or "
+                       "remove the file", place, type, depth);
     double pixels = DEFLATE_RATIO * (double)file->count * 8.0 / (channels[type] * depth);
     return genseg_check_size(place, big_endian(b + 16), big_endian(b + 20), pixels, file->count, error);
 }
@@ -149,7 +149,7 @@ static ht_status read_image(png_reader *r)
     png_read_update_info(png, r->info);
     r->row = malloc(png_get_rowbytes(png, r->info));
     r->samples = malloc(sizeof(uint16_t) * (size_t)r->form.width * (size_t)r->form.channels);
-    if (!r->row || !r->samples) return ht_fail(r->error, HT_ENOMEM, "%s: no memory for a row; free some memory", r->place);
+    if (!r->row || !r->samples) return ht_fail(r->error, HT_ENOMEM, GENSEG_NO_MEMORY, r->place);
     ht_status status = r->sink->begin(r->sink->context, &r->form, r->error);
     for (int pass = r->form.interlaced ? 0 : 7; status == HT_OK && pass < (r->form.interlaced ? 7 : 8); pass++)
         status = rows(r, pass);
@@ -160,7 +160,7 @@ static ht_status read_image(png_reader *r)
 /* libpng's own words where they say something and keep to our wording. */
 static ht_status damaged(const png_reader *r)
 {
-    if (strstr(r->said, "emory")) return ht_fail(r->error, HT_ENOMEM, "%s: no memory to decode it; free some memory", r->place);
+    if (strstr(r->said, "emory")) return ht_fail(r->error, HT_ENOMEM, GENSEG_NO_MEMORY, r->place);
     const char *said = strstr(r->said, "CRC") ? "a checksum does not match" : r->said;
     if (strstr(said, "rror") || strstr(said, "ailed")) said = "its data cannot be decoded";
     return ht_fail(r->error, HT_EFORMAT, "%s: a damaged PNG: %s; expected a whole file; replace or remove the file",
@@ -181,7 +181,7 @@ ht_status genseg_decode_png(const genseg_bytes *file, const char *path, const ge
     png_reader r = {.file = file, .place = place, .sink = sink, .error = error};
     r.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &r, stopped, warned);
     r.info = r.png ? png_create_info_struct(r.png) : NULL;
-    status = r.info ? guarded(&r) : ht_fail(error, HT_ENOMEM, "%s: no memory to decode it; free some memory", place);
+    status = r.info ? guarded(&r) : ht_fail(error, HT_ENOMEM, GENSEG_NO_MEMORY, place);
     if (r.png) png_destroy_read_struct(&r.png, &r.info, NULL);
     free(r.row);
     free(r.samples);

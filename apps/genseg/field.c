@@ -3,6 +3,7 @@
  * value that does not fit leaves the configuration as it was and gives the one message about such values.
  */
 #include "options.h"
+#include "picture.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -163,10 +164,10 @@ char *genseg_field_expected(const genseg_field *field, char *text, size_t bytes)
 
 static void describe_found(const genseg_toml_value *value, char *text, size_t bytes)
 {
-    char number[GENSEG_NUMBER_TEXT];
+    char number[GENSEG_NUMBER_TEXT], shown[GENSEG_PLACE];
     switch (value->kind) {
     case GENSEG_TOML_STRING:
-        snprintf(text, bytes, "'%.60s'", value->text);
+        snprintf(text, bytes, "'%s'", genseg_place(value->text, shown));
         break;
     case GENSEG_TOML_INTEGER:
         snprintf(text, bytes, "%lld", (long long)value->integer);
@@ -187,7 +188,7 @@ static void describe_found(const genseg_toml_value *value, char *text, size_t by
 /* The one message about a value that does not fit, with the nearest name or the preset's value as what to do. */
 static ht_status refuse(const genseg_field *field, const genseg_toml_value *value, const char *place, ht_error *error)
 {
-    char found[96], expected[224], hint[96] = "";
+    char found[GENSEG_PLACE + 2], expected[224], hint[96] = "";
     describe_found(value, found, sizeof found);
     genseg_field_expected(field, expected, sizeof expected);
     if (field->names && value->kind == GENSEG_TOML_STRING && field->kind != GENSEG_FIELD_AUGMENT) {

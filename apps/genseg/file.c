@@ -12,8 +12,7 @@
 
 #include "picture.h"
 
-/* Length of the UTF-8 sequence at s that may be shown as it is, 0 if the byte must be escaped. */
-static size_t shown(const unsigned char *s)
+size_t genseg_shown(const unsigned char *s)
 {
     if (s[0] < 0x80) return s[0] >= 0x20 && s[0] != 0x7F;
     size_t length = s[0] >= 0xF0 && s[0] < 0xF5 ? 4 : s[0] >= 0xE0 ? 3 : s[0] >= 0xC2 ? 2 : 0;
@@ -39,7 +38,7 @@ const char *genseg_place(const char *path, char text[GENSEG_PLACE])
     size_t room = GENSEG_PLACE - 1;
     size_t needed = 0;
     for (size_t i = 0; i < length;) {
-        size_t n = shown(s + i);
+        size_t n = genseg_shown(s + i);
         needed += n ? n : 4;
         i += n ? n : 1;
     }
@@ -49,7 +48,7 @@ const char *genseg_place(const char *path, char text[GENSEG_PLACE])
         used = 3;
     }
     for (size_t i = 0, past = 0; i < length;) {
-        size_t n = shown(s + i), wide = n ? n : 4;
+        size_t n = genseg_shown(s + i), wide = n ? n : 4;
         if (past >= skip) {
             if (n) {
                 memcpy(text + used, s + i, n);
@@ -75,14 +74,14 @@ static ht_status read_all(int file, const char *place, genseg_bytes *out, ht_err
         if (out->count == room) {
             size_t larger = room ? room * 2 : 65536;
             uint8_t *data = larger > (size_t)GENSEG_FILE_BYTES_MAX * 2 ? NULL : realloc(out->data, larger);
-            if (!data) return ht_fail(error, HT_ENOMEM, "%s: no memory for the file's bytes; free some memory", place);
+            if (!data) return ht_fail(error, HT_ENOMEM, GENSEG_NO_MEMORY, place);
             out->data = data;
             room = larger;
         }
         ssize_t got = read(file, out->data + out->count, room - out->count);
         if (got < 0 && errno == EINTR) continue;
         if (got < 0)
-            return ht_fail(error, HT_EIO, "%s: reading stopped: %s; check the disk and the permissions", place,
+            return ht_fail(error, HT_EIO, "%s: reading stopped: %s; expected a readable file; check the disk", place,
                            strerror(errno));
         if (got == 0) return HT_OK;
         out->count += (size_t)got;
@@ -102,7 +101,7 @@ ht_status genseg_bytes_read(const char *path, genseg_bytes *out, ht_error *error
     if (file < 0 || fstat(file, &facts) != 0) {
         int why = errno;
         if (file >= 0) close(file);
-        return ht_fail(error, HT_EIO, "%s: cannot be opened: %s; check the name and the permissions", place,
+        return ht_fail(error, HT_EIO, "%s: cannot be opened: %s; expected a readable file; check name and permissions", place,
                        strerror(why));
     }
     ht_status status;
@@ -129,7 +128,7 @@ ht_status genseg_lines_add(genseg_lines *lines, const char *line, ht_error *erro
 {
     size_t length = strlen(line), more = length + (lines->text ? 1 : 0);
     char *text = realloc(lines->text, lines->used + more + 1);
-    if (!text) return ht_fail(error, HT_ENOMEM, "no memory for a warning; free some memory");
+    if (!text) return ht_fail(error, HT_ENOMEM, "warnings: no memory for a line; expected more of it; free some memory");
     if (lines->text) text[lines->used++] = '\n';
     memcpy(text + lines->used, line, length + 1);
     lines->text = text;

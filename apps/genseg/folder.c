@@ -14,6 +14,7 @@
 
 #define NAMES_SHOWN 5
 #define NAMES_BYTES 150
+#define NO_MEMORY "%s: no memory for the names in it; expected more of it; free some memory"
 
 char *genseg_path_join(const char *folder, const char *name)
 {
@@ -56,7 +57,7 @@ static ht_status add_entry(const char *folder, const char *name, genseg_listing 
     if (out->count == *room) {
         int32_t larger = *room ? *room * 2 : 64;
         genseg_entry *entries = larger > (1 << 24) ? NULL : realloc(out->entries, sizeof *entries * (size_t)larger);
-        if (!entries) return ht_fail(error, HT_ENOMEM, "no memory for the names of a folder; free some memory");
+        if (!entries) return ht_fail(error, HT_ENOMEM, NO_MEMORY, genseg_place(folder, place));
         out->entries = entries;
         *room = larger;
     }
@@ -64,11 +65,11 @@ static ht_status add_entry(const char *folder, const char *name, genseg_listing 
     genseg_entry entry = {.path = genseg_path_join(folder, name),
                           .stem = dot ? strndup(name, (size_t)(dot - name)) : strdup(name)};
     out->entries[out->count++] = entry;
-    if (!entry.path || !entry.stem) return ht_fail(error, HT_ENOMEM, "no memory for the names of a folder; free some memory");
+    if (!entry.path || !entry.stem) return ht_fail(error, HT_ENOMEM, NO_MEMORY, genseg_place(folder, place));
     genseg_place(entry.path, place);
     struct stat facts;
     if (stat(entry.path, &facts) != 0)
-        return ht_fail(error, HT_EIO, "%s: cannot be looked at: %s; repair or remove it", place, strerror(errno));
+        return ht_fail(error, HT_EIO, "%s: cannot be looked at: %s; expected an image; repair or remove it", place, strerror(errno));
     if (!S_ISREG(facts.st_mode))
         return ht_fail(error, HT_EFORMAT, "%s: not a regular file; expected only images here; remove it", place);
     if (!dot)
@@ -90,7 +91,7 @@ static ht_status read_names(DIR *open_folder, const char *folder, genseg_listing
     }
     if (errno == 0) return HT_OK;
     char place[GENSEG_PLACE];
-    return ht_fail(error, HT_EIO, "%s: listing stopped: %s; check the disk", genseg_place(folder, place),
+    return ht_fail(error, HT_EIO, "%s: listing stopped: %s; expected a readable folder; check the disk", genseg_place(folder, place),
                    strerror(errno));
 }
 

@@ -55,8 +55,8 @@ static ht_status grow(genseg_rows *rows, const genseg_form *form, int32_t count,
     char place[GENSEG_PLACE];
     uint8_t *data = realloc(rows->data, rows->bytes * (size_t)count);
     if (!data)
-        return ht_fail(error, HT_ENOMEM, "%s: no memory for %d x %d pixels; free some memory or shrink the image",
-                       genseg_place(rows->path, place), form->width, form->height);
+        return ht_fail(error, HT_ENOMEM, "%s: no memory for its %d x %d pixels; expected more of it; free some memory or "
+                       "shrink the image", genseg_place(rows->path, place), form->width, form->height);
     rows->data = data;
     rows->ready = count;
     return HT_OK;
@@ -117,9 +117,11 @@ static ht_status picture_row(void *context, const genseg_form *form, const gense
 
 ht_status genseg_picture_decode(const genseg_bytes *file, const char *path, genseg_picture *out, ht_error *error)
 {
+    ht_error local = {0};
     picture_sink s = {.rows.path = path};
     const genseg_sink sink = {&s, picture_begin, picture_row};
-    ht_status status = genseg_decode(file, path, &sink, error);
+    ht_status status = genseg_decode(file, path, &sink, &local);
+    if (status != HT_OK) ht_fail(error, status, "%s", local.message);
     *out = (genseg_picture){0};
     if (status == HT_OK)
         *out = (genseg_picture){s.width, s.height, s.channels, s.rows.data};
@@ -187,7 +189,7 @@ static void put_nothing(png_structp png) { (void)png; }
 
 static ht_status write_image(png_writer *w, const genseg_picture *picture, ht_error *error)
 {
-    if (setjmp(w->escape)) return ht_fail(error, HT_ENOMEM, "no memory to encode a picture; free some memory");
+    if (setjmp(w->escape)) return ht_fail(error, HT_ENOMEM, "a picture: no memory to encode it; expected more of it; free some memory");
     size_t row = (size_t)picture->width * (size_t)picture->channels;
     png_set_write_fn(w->png, w, put_bytes, put_nothing);
     png_set_IHDR(w->png, w->info, (uint32_t)picture->width, (uint32_t)picture->height, 8,
@@ -206,13 +208,13 @@ ht_status genseg_picture_encode(const genseg_picture *picture, uint8_t **bytes, 
     if (!picture->pixels || picture->width < 1 || picture->height < 1 ||
         (picture->channels != 1 && picture->channels != 3) || picture->width > GENSEG_SIDE_MAX ||
         picture->height > GENSEG_SIDE_MAX)
-        return ht_fail(error, HT_EINVALID, "a picture of %d x %d pixels and %d channels; expected 1 or 3 channels and at "
-                       "most %d pixels on a side", picture->width, picture->height, picture->channels, GENSEG_SIDE_MAX);
+        return ht_fail(error, HT_EINVALID, "a picture: %d x %d pixels and %d channels; expected 1 or 3 channels and at most "
+                       "%d pixels on a side; this is a fault of genseg", picture->width, picture->height, picture->channels, GENSEG_SIDE_MAX);
     png_writer w = {0};
     w.png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &w, write_stopped, write_warned);
     w.info = w.png ? png_create_info_struct(w.png) : NULL;
     ht_status status = w.info ? write_image(&w, picture, error)
-                              : ht_fail(error, HT_ENOMEM, "no memory to encode a picture; free some memory");
+                              : ht_fail(error, HT_ENOMEM, "a picture: no memory to encode it; expected more of it; free some memory");
     if (w.png) png_destroy_write_struct(&w.png, &w.info);
     if (status != HT_OK) {
         free(w.file.data);

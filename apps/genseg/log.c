@@ -12,11 +12,13 @@
 
 #include <ht/store.h>
 
+#include "picture.h"
 #include "run.h"
 #include "toml.h"
 
-static const char header[] = GENSEG_LOG_COLUMNS "\n";
+static const char log_header[] = GENSEG_LOG_COLUMNS "\n";
 
+/* A table whose rows begin with their round: log.csv, and others with several rows for a round. */
 struct genseg_log {
     FILE *file;
     char *path;
@@ -34,13 +36,16 @@ static char *join_path(const char *folder, const char *name)
 
 static ht_status no_memory(const char *what, ht_error *error)
 {
-    return ht_fail(error, HT_ENOMEM, "%.200s: no memory; expected room for its text; close other programs", what);
+    char shown[GENSEG_PLACE];
+    return ht_fail(error, HT_ENOMEM, "%s: no memory; expected room for its text; close other programs",
+                   genseg_place(what, shown));
 }
 
 static ht_status refused(const char *path, ht_error *error)
 {
-    return ht_fail(error, HT_EIO, "%.200s: %s; expected a file that can be written; look at the disk", path,
-                   strerror(errno));
+    char shown[GENSEG_PLACE];
+    return ht_fail(error, HT_EIO, "%s: %s; expected a file that can be written; look at the disk",
+                   genseg_place(path, shown), strerror(errno));
 }
 
 /* ---- log.csv ---- */
@@ -49,14 +54,15 @@ static ht_status refused(const char *path, ht_error *error)
 static ht_status read_all(const char *path, char **text, size_t *bytes, ht_error *error)
 {
     struct stat facts;
+    char shown[GENSEG_PLACE];
     *text = NULL;
     *bytes = 0;
     FILE *file = fopen(path, "rbe");
     if (!file) return errno == ENOENT ? HT_OK : refused(path, error);
     ht_status status = HT_OK;
     if (fstat(fileno(file), &facts) || !S_ISREG(facts.st_mode))
-        status =
-            ht_fail(error, HT_EFORMAT, "%.200s: not a regular file; expected the log of a run; move it away", path);
+        status = ht_fail(error, HT_EFORMAT, "%s: not a regular file; expected the log of a run; move it away",
+                         genseg_place(path, shown));
     else if (!(*text = malloc((size_t)facts.st_size + 1)))
         status = no_memory(path, error);
     else
@@ -77,25 +83,28 @@ static int64_t row_round(const char *row, const char *end)
 }
 
 /* How many bytes of a log belong to rounds up to `last`; sets the last round kept. */
-static ht_status kept_bytes(const char *path, const char *text, size_t bytes, int64_t last, size_t *kept,
-                            int64_t *round, ht_error *error)
+static ht_status kept_bytes(const genseg_log *log, const char *header, const char *text, size_t bytes, int64_t last,
+                            size_t *kept, int64_t *round, ht_error *error)
 {
-    size_t at = sizeof header - 1;
+    const char *path = log->path;
+    bool one_each = header == log_header; /* one row for a round */
+    size_t at = strlen(header);
+    char shown[GENSEG_PLACE];
     if (bytes < at || memcmp(text, header, at))
         return ht_fail(error, HT_EFORMAT,
-                       "%.200s: line 1 is not this version's header; expected round,seconds,...; "
+                       "%s: line 1 is not this version's header; expected %.20s...; "
                        "move the file away to begin a new one",
-                       path);
+                       genseg_place(path, shown), header);
     *round = -1;
     for (int64_t line = 2; at < bytes; line++) {
         const char *end = memchr(text + at, '\n', bytes - at);
         if (!end) break; /* torn while it was written */
         int64_t found = row_round(text + at, end);
-        if (found <= *round)
+        if (one_each ? found <= *round : found < *round)
             return ht_fail(error, HT_EFORMAT,
-                           "%.200s: line %lld has no round above %lld; expected ascending rounds; "
+                           "%s: line %lld has no round above %lld; expected ascending rounds; "
                            "move the file away to begin a new one",
-                           path, (long long)line, (long long)*round);
+                           genseg_place(path, shown), (long long)line, (long long)*round);
         if (found > last) break;
         *round = found;
         at = (size_t)(end - text) + 1;
@@ -106,25 +115,38 @@ static ht_status kept_bytes(const char *path, const char *text, size_t bytes, in
 
 genseg_log *genseg_log_open(const char *run, int64_t resume_round, ht_error *error)
 {
+    return genseg_table_open(run, "log.csv", log_header, resume_round, error);
+}
+
+genseg_log *genseg_table_open(const char *run, const char *name, const char *header, int64_t resume_round,
+                              ht_error *error)
+{
     genseg_log *log = calloc(1, sizeof *log);
     char *text = NULL;
     size_t bytes = 0, kept = 0;
     ht_status status = HT_OK;
-    if (!log || !(log->path = join_path(run, "log.csv"))) {
+    if (!log || !(log->path = join_path(run, name))) {
         no_memory(run, error);
         free(log);
         return NULL;
     }
     log->round = -1;
     if (resume_round > 0) status = read_all(log->path, &text, &bytes, error);
-    if (!status && bytes) status = kept_bytes(log->path, text, bytes, resume_round, &kept, &log->round, error);
-    if (!status && !kept) status = ht_file_write(log->path, header, sizeof header - 1, error);
+    if (!status && bytes) status = kept_bytes(log, header, text, bytes, resume_round, &kept, &log->round, error);
+    if (!status && !kept) status = ht_file_write(log->path, header, strlen(header), error);
     if (!status && kept && kept < bytes) status = ht_file_write(log->path, text, kept, error);
     free(text);
     if (!status && !(log->file = fopen(log->path, "abe"))) status = refused(log->path, error);
     if (!status) return log;
     genseg_log_close(log);
     return NULL;
+}
+
+ht_status genseg_table_append(genseg_log *table, const char *row, ht_error *error)
+{
+    if (fputs(row, table->file) < 0 || fputc('\n', table->file) < 0 || fflush(table->file))
+        return refused(table->path, error);
+    return HT_OK;
 }
 
 static void put_number(FILE *file, double value)
@@ -151,10 +173,11 @@ ht_status genseg_log_append(genseg_log *log, const genseg_log_row *row, ht_error
                              row->val_dice,
                              row->val_jaccard,
                              row->segmenter_rate};
+    char shown[GENSEG_PLACE];
     if (row->round <= log->round)
         return ht_fail(error, HT_EINVALID,
-                       "%.200s: round %lld after round %lld; expected ascending rounds; append each once", log->path,
-                       (long long)row->round, (long long)log->round);
+                       "%s: round %lld after round %lld; expected ascending rounds; append each once",
+                       genseg_place(log->path, shown), (long long)row->round, (long long)log->round);
     fprintf(log->file, "%lld", (long long)row->round);
     for (size_t k = 0; k < sizeof values / sizeof *values; k++) put_number(log->file, values[k]);
     fputc('\n', log->file);

@@ -10,6 +10,7 @@
 
 #include "arguments.h"
 #include "commands.h"
+#include "picture.h"
 #include "run.h"
 
 #ifndef GENSEG_VERSION
@@ -18,24 +19,6 @@
 
 /* ---- the line ---- */
 
-/* Bytes of a UTF-8 character that a terminal may be shown; 0 for what must be escaped. */
-static size_t plain_bytes(const unsigned char *c)
-{
-    if (c[0] < 0x80) return c[0] >= 0x20 && c[0] != 0x7F;
-    size_t count = c[0] >= 0xF0 ? 4 : c[0] >= 0xE0 ? 3 : 2;
-    if (c[0] < 0xC2 || c[0] > 0xF4) return 0;
-    for (size_t k = 1; k < count; k++)
-        if ((c[k] & 0xC0u) != 0x80u) return 0;
-    uint32_t code = count == 2 ? c[0] & 31u : count == 3 ? c[0] & 15u : c[0] & 7u;
-    for (size_t k = 1; k < count; k++) code = code << 6 | (c[k] & 63u);
-    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    if (code < least[count] || code > 0x10FFFF || (code >= 0xD800 && code <= 0xDFFF)) return 0;
-    /* C1 controls, line separators, and what turns the direction of text */
-    bool controls = code < 0xA0 || (code >= 0x200E && code <= 0x200F) || (code >= 0x2028 && code <= 0x202E) ||
-                    (code >= 0x2066 && code <= 0x2069) || code == 0x061C || code == 0xFEFF;
-    return controls ? 0 : count;
-}
-
 /* One line of at most 1,024 bytes, UTF-8, without control characters: names of files are shown escaped. */
 static void print_line(const char *message)
 {
@@ -43,7 +26,7 @@ static void print_line(const char *message)
     char line[1024] = "genseg: ";
     size_t used = strlen(line);
     for (const unsigned char *c = (const unsigned char *)message; *c && used + 6 < sizeof line;) {
-        size_t plain = plain_bytes(c);
+        size_t plain = genseg_shown(c);
         if (plain) {
             memcpy(line + used, c, plain);
             used += plain;
@@ -69,8 +52,12 @@ static volatile sig_atomic_t interrupts;
 
 static void on_signal(int number)
 {
+    static const char line[] =
+        "genseg: interrupt: stopped at once; the last checkpoint is as it was; go on with --resume\n";
     stop_requested = 1;
-    if (number == SIGINT && ++interrupts > 1) _exit(GENSEG_EXIT_INTERRUPTED);
+    if (number != SIGINT || ++interrupts < 2) return;
+    if (write(STDERR_FILENO, line, sizeof line - 1) < 0) _exit(GENSEG_EXIT_INTERRUPTED);
+    _exit(GENSEG_EXIT_INTERRUPTED);
 }
 
 static void catch_signals(void)
@@ -96,13 +83,13 @@ static void hold_standard_streams(void)
 
 static int report(const genseg_arguments *a, ht_error *error)
 {
-    char path[4096];
+    char path[4096], shown[GENSEG_PLACE];
     int length = snprintf(path, sizeof path, "%s/config.toml", a->subject);
     /* what cannot be read here is no run: the user's input, whatever the writer meets later */
     if (length < 0 || (size_t)length >= sizeof path || access(path, R_OK)) {
         ht_fail(error, HT_EIO,
-                "%.300s: no run, it has no config.toml; expected the folder of a training run; check the path",
-                a->subject);
+                "%s: no run, it has no config.toml; expected the folder of a training run; check the path",
+                genseg_place(a->subject, shown));
         return GENSEG_EXIT_USAGE;
     }
     int code = genseg_exit_code(genseg_report_write(a->subject, error), true);

@@ -10,20 +10,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "picture.h"
+
+_Static_assert(GENSEG_PLACE_TEXT >= GENSEG_PLACE + 24, "a place, two colons and two numbers");
+
 char *genseg_place_text(const char *file, int32_t line, int32_t column, char text[GENSEG_PLACE_TEXT])
 {
-    const size_t room = GENSEG_PLACE_TEXT - 32;
-    size_t length = strlen(file);
-    const char *dots = "";
-    if (length > room) {
-        file += length - room;
-        while (((unsigned char)*file & 0xC0u) == 0x80u) file++; /* not inside of a character */
-        dots = "...";
-    }
+    char shown[GENSEG_PLACE];
+    genseg_place(file, shown);
     if (line > 0)
-        snprintf(text, GENSEG_PLACE_TEXT, "%s%s:%d:%d", dots, file, (int)line, (int)column);
+        snprintf(text, GENSEG_PLACE_TEXT, "%s:%d:%d", shown, (int)line, (int)column);
     else
-        snprintf(text, GENSEG_PLACE_TEXT, "%s%s", dots, file);
+        snprintf(text, GENSEG_PLACE_TEXT, "%s", shown);
     return text;
 }
 

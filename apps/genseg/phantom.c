@@ -43,12 +43,35 @@ static colour jitter(genseg_draws *d, colour c, double by)
     return c;
 }
 
-/* A tone between two neighbours of a row. */
-static colour pick(genseg_draws *d, const colour *row, int count)
+/* The tone at t of (0, 1) along a row. */
+static colour tone_at(double t, const colour *row, int count)
 {
-    double at = genseg_between(d, 0, count - 1);
+    double at = t * (count - 1);
     int first = (int)at;
     return mix(row[first], row[first + 1], at - first);
+}
+
+static colour pick(genseg_draws *d, const colour *row, int count)
+{
+    return tone_at(genseg_between(d, 0, 1), row, count);
+}
+
+/* What decides most how hard a case is, spread evenly over the cases of a split: so few drawn freely would make the
+   data set of one seed easy and of another hard. The steps are those of the three-dimensional R sequence. */
+typedef struct traits {
+    double skin, tone, contrast; /* each of [0, 1) */
+} traits;
+
+static traits make_traits(uint64_t seed, int32_t split, int32_t index)
+{
+    genseg_draws d = {.key = ht_random_mix(ht_random_key(seed, "phantom traits"), (uint64_t)split)};
+    const double steps[3] = {0.8191725133961645, 0.6710436067037893, 0.5497004779019703};
+    double at[3];
+    for (int i = 0; i < 3; i++) {
+        at[i] = genseg_between(&d, 0, 1) + index * steps[i];
+        at[i] -= floor(at[i]);
+    }
+    return (traits){at[0], at[1], at[2]};
 }
 
 static void blend(genseg_canvas *c, size_t pixel, colour tone, double share)
@@ -59,11 +82,11 @@ static void blend(genseg_canvas *c, size_t pixel, colour tone, double share)
 
 /* ---- skin ---- */
 
-static bool draw_skin(genseg_canvas *c, genseg_draws *d)
+static bool draw_skin(genseg_canvas *c, genseg_draws *d, double shade)
 {
     static const colour tones[4] = {
         {{0.92, 0.76, 0.69}}, {{0.86, 0.66, 0.58}}, {{0.76, 0.55, 0.45}}, {{0.60, 0.41, 0.32}}};
-    colour skin = jitter(d, pick(d, tones, 4), 0.03);
+    colour skin = jitter(d, tone_at(shade, tones, 4), 0.03);
     double grain = genseg_between(d, 0.5, 1.3), flush = genseg_between(d, 0.02, 0.07);
     double slope = genseg_between(d, 0, 0.35), fall = genseg_between(d, 0, 0.7), way[2];
     genseg_direction(d, way);
@@ -93,13 +116,13 @@ static bool draw_skin(genseg_canvas *c, genseg_draws *d)
 static bool draw_patches(genseg_canvas *c, genseg_draws *d)
 {
     static const colour tones[3] = {{{0.66, 0.34, 0.31}}, {{0.52, 0.33, 0.27}}, {{0.42, 0.29, 0.27}}};
-    int count = (int)genseg_between(d, 0, 4);
+    int count = (int)genseg_between(d, 0, 3.5);
     genseg_field warp = {0};
     bool good = genseg_field_open(&warp, c->size) && genseg_field_add(&warp, d, 6, 0.35);
     for (int k = 0; good && k < count; k++) {
         colour tone = pick(d, tones, 3);
         double x = genseg_between(d, 0, 1), y = genseg_between(d, 0, 1), radius = genseg_between(d, 0.12, 0.34);
-        double share = genseg_between(d, 0.2, 0.6);
+        double share = genseg_between(d, 0.15, 0.45);
         for (int32_t j = 0; j < c->size; j++) {
             for (int32_t i = 0; i < c->size; i++) {
                 size_t pixel = (size_t)j * (size_t)c->size + (size_t)i;
@@ -115,7 +138,7 @@ static bool draw_patches(genseg_canvas *c, genseg_draws *d)
 
 /* ---- lesions ---- */
 
-static lesion make_lesion(genseg_draws *d, double radius)
+static lesion make_lesion(genseg_draws *d, double radius, double tone, double contrast)
 {
     static const colour tones[5] = {{{0.70, 0.36, 0.33}}, {{0.52, 0.27, 0.21}}, {{0.38, 0.23, 0.18}},
                                     {{0.24, 0.17, 0.16}}, {{0.30, 0.27, 0.32}}};
@@ -135,10 +158,10 @@ static lesion make_lesion(genseg_draws *d, double radius)
         l.wave[k][1] = genseg_between(d, -most, most);
     }
     l.ragged = genseg_between(d, 0.04, 0.16);
-    l.contrast = genseg_between(d, 0.35, 0.85);
-    l.mottle = genseg_between(d, 0.1, 0.5);
+    l.contrast = 0.43 + 0.41 * contrast;
+    l.mottle = genseg_between(d, 0.1, 0.4);
     l.blend = genseg_between(d, 0, 0.8);
-    l.tone = jitter(d, pick(d, tones, 5), 0.03);
+    l.tone = jitter(d, tone_at(tone, tones, 5), 0.03);
     l.second = jitter(d, pick(d, tones, 5), 0.03);
     return l;
 }
@@ -173,12 +196,12 @@ static void draw_lesion(genseg_canvas *c, const lesion *l, const genseg_field fi
             if (cover > c->cover[pixel]) c->cover[pixel] = cover;
             double share = l->contrast * (1 + l->mottle * field[1].value[pixel]);
             colour tone = mix(l->tone, l->second, l->blend * genseg_smooth(0.5 + field[2].value[pixel]));
-            blend(c, pixel, tone, cover * (share > 1 ? 1 : share < 0.15 ? 0.15 : share));
+            blend(c, pixel, tone, cover * (share > 1 ? 1 : share < 0.2 ? 0.2 : share));
         }
     }
 }
 
-static bool draw_lesions(genseg_canvas *c, genseg_draws *d)
+static bool draw_lesions(genseg_canvas *c, genseg_draws *d, traits t)
 {
     genseg_field field[3] = {{0}, {0}, {0}};
     static const int32_t cells[3][2] = {{7, 17}, {9, 21}, {5, 10}};
@@ -187,11 +210,12 @@ static bool draw_lesions(genseg_canvas *c, genseg_draws *d)
         good = genseg_field_open(&field[i], c->size) && genseg_field_add(&field[i], d, cells[i][0], 0.8) &&
                genseg_field_add(&field[i], d, cells[i][1], 0.5);
     lesion all[LESIONS_MAX];
-    all[0] = make_lesion(d, genseg_between(d, 0.11, 0.24));
+    all[0] = make_lesion(d, genseg_between(d, 0.11, 0.24), t.tone, t.contrast);
     bool two = genseg_between(d, 0, 1) < 0.25;
     if (good) draw_lesion(c, &all[0], field);
     if (two) {
-        all[1] = make_lesion(d, genseg_between(d, 0.06, 0.10));
+        double radius = genseg_between(d, 0.06, 0.10), tone = genseg_between(d, 0, 1);
+        all[1] = make_lesion(d, radius, tone, genseg_between(d, 0, 1));
         if (good) draw_lesion(c, &all[1], field);
     }
     for (int i = 0; i < 3; i++) genseg_field_close(&field[i]);
@@ -289,13 +313,14 @@ ht_status genseg_phantom_draw(uint64_t seed, int32_t split, int32_t index, int32
     *image = (genseg_picture){0};
     *mask = NULL;
     if (size < 16 || size > 4096)
-        return ht_fail(error, HT_EINVALID, "phantom of %d pixels on a side; expected 16 to 4096; change the size", size);
+        return ht_fail(error, HT_EINVALID, "phantom: %d pixels on a side; expected 16 to 4096; change the size", size);
     genseg_draws draws = {.key = ht_random_mix(ht_random_mix(ht_random_key(seed, "phantom"), (uint64_t)split), (uint64_t)index)};
     genseg_canvas canvas;
     size_t count = (size_t)size * (size_t)size;
     uint8_t *pixels = malloc(count * 3), *cover = malloc(count);
     bool good = genseg_canvas_open(&canvas, size) && pixels && cover;
-    good = good && draw_skin(&canvas, &draws) && draw_patches(&canvas, &draws) && draw_lesions(&canvas, &draws);
+    traits t = make_traits(seed, split, index);
+    good = good && draw_skin(&canvas, &draws, t.skin) && draw_patches(&canvas, &draws) && draw_lesions(&canvas, &draws, t);
     if (good) {
         draw_moles(&canvas, &draws);
         draw_marks(&canvas, &draws);
@@ -307,7 +332,7 @@ ht_status genseg_phantom_draw(uint64_t seed, int32_t split, int32_t index, int32
     if (!good) {
         free(pixels);
         free(cover);
-        return ht_fail(error, HT_ENOMEM, "no memory to draw a phantom; free some memory");
+        return ht_fail(error, HT_ENOMEM, "phantom: no memory to draw it; expected more of it; free some memory");
     }
     *image = (genseg_picture){size, size, 3, pixels};
     *mask = cover;

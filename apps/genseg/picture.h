@@ -25,6 +25,10 @@
    front. Lives in the caller's buffer. */
 #define GENSEG_PLACE 176
 const char *genseg_place(const char *path, char text[GENSEG_PLACE]);
+/* Bytes of the UTF-8 character at text that may be shown as it is; 0 if the byte there must be escaped. */
+size_t genseg_shown(const unsigned char *text);
+
+#define GENSEG_NO_MEMORY "%s: no memory to decode it; expected more of it; free some memory or shrink the image"
 
 typedef struct genseg_bytes {
     uint8_t *data;
@@ -51,7 +55,7 @@ typedef struct genseg_run_of_pixels {
     const uint16_t *samples;
 } genseg_run_of_pixels;
 
-/* Both return HT_OK or fill the record. After begin fails nothing else is called. */
+/* Both return HT_OK or fill the record (never NULL). After begin fails nothing else is called. */
 typedef struct genseg_sink {
     void *context;
     ht_status (*begin)(void *context, const genseg_form *form, ht_error *error);

@@ -83,12 +83,12 @@ ht_status genseg_resize_image(const genseg_picture *from, int32_t channels, int3
 {
     if (!from->pixels || from->width < 1 || from->height < 1 || (from->channels != 1 && from->channels != 3) ||
         (channels != 1 && channels != 3) || size < 1 || size > 32768)
-        return ht_fail(error, HT_EINVALID, "resize of %d x %d pixels, %d to %d channels, to size %d; expected 1 or 3 "
-                       "channels and a size of 1 to 32768", from->width, from->height, from->channels, channels, size);
+        return ht_fail(error, HT_EINVALID, "an image: %d x %d pixels, %d to %d channels, to size %d; expected 1 or 3 channels "
+                       "and a size of 1 to 32768; change data.size", from->width, from->height, from->channels, channels, size);
     taps *columns = malloc(sizeof *columns * (size_t)size);
     double *sum = malloc(sizeof *sum * 3 * (size_t)size);
     ht_status status = HT_OK;
-    if (!columns || !sum) status = ht_fail(error, HT_ENOMEM, "no memory to resize an image; free some memory");
+    if (!columns || !sum) status = ht_fail(error, HT_ENOMEM, "an image: no memory to resize it; expected more of it; free some memory");
     for (int32_t x = 0; status == HT_OK && x < size; x++) columns[x] = axis_taps(from->width, size, x);
     for (int32_t y = 0; status == HT_OK && y < size; y++) {
         taps t = axis_taps(from->height, size, y);

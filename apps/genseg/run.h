@@ -38,6 +38,13 @@ genseg_log *genseg_log_open(const char *run, int64_t resume_round, ht_error *err
 ht_status genseg_log_append(genseg_log *log, const genseg_log_row *row, ht_error *error);
 /** Forces what was appended onto the disk: before a checkpoint that counts on it. */
 ht_status genseg_log_sync(genseg_log *log, ht_error *error);
+/**
+ * The same for a table of its own (alpha.csv, certificate.csv): header with its newline; several rows may have one round.
+ */
+genseg_log *genseg_table_open(const char *run, const char *name, const char *header, int64_t resume_round,
+                              ht_error *error);
+/** Appends a row, without its newline, and flushes it. Its first column is the round, never below the one before. */
+ht_status genseg_table_append(genseg_log *table, const char *row, ht_error *error);
 /** NULL is allowed. */
 void genseg_log_close(genseg_log *log);
 

@@ -280,10 +280,12 @@ static void skip_lines(reader *r)
 static ht_status add_item(reader *r, int32_t count, genseg_toml_value item)
 {
     if (count == r->item_space) {
+        char place[GENSEG_PLACE_TEXT];
         int32_t space = r->item_space ? 2 * r->item_space : 16;
         genseg_toml_value *more = realloc(r->items, (size_t)space * sizeof *more);
         if (!more)
-            return ht_fail(r->error, HT_ENOMEM, "%.160s: no memory for an array; expected a few kilobytes", r->file);
+            return ht_fail(r->error, HT_ENOMEM, "%s: no memory for an array; expected a few kilobytes",
+                           genseg_place_text(r->file, 0, 0, place));
         r->items = more;
         r->item_space = space;
     }
@@ -342,10 +344,12 @@ static ht_status enter_name(reader *r, size_t at, const char *name, name_kind ki
         return refuse(r, at, "more than %d keys and tables; expected at most that many; shorten the file",
                       GENSEG_TOML_NAMES);
     if (r->name_count == r->name_space) {
+        char place[GENSEG_PLACE_TEXT];
         int32_t space = r->name_space ? 2 * r->name_space : 64;
         name_entry *more = realloc(r->names, (size_t)space * sizeof *more);
         if (!more)
-            return ht_fail(r->error, HT_ENOMEM, "%.160s: no memory for its keys; expected a few kilobytes", r->file);
+            return ht_fail(r->error, HT_ENOMEM, "%s: no memory for its keys; expected a few kilobytes",
+                           genseg_place_text(r->file, 0, 0, place));
         r->names = more;
         r->name_space = space;
     }
@@ -433,14 +437,16 @@ static ht_status read_pair(reader *r)
 ht_status genseg_toml_parse(const char *name, const char *text, size_t bytes, genseg_toml_visit visit, void *context,
                             ht_error *error)
 {
+    char place[GENSEG_PLACE_TEXT];
     reader r = {
         .file = name, .text = text, .bytes = bytes, .line = 1, .visit = visit, .context = context, .error = error};
     if (bytes > GENSEG_TOML_BYTES)
-        return ht_fail(error, HT_EFORMAT, "%.160s: more than %d bytes; expected a configuration; name another file",
-                       name, GENSEG_TOML_BYTES);
+        return ht_fail(error, HT_EFORMAT, "%s: more than %d bytes; expected a configuration; name another file",
+                       genseg_place_text(name, 0, 0, place), GENSEG_TOML_BYTES);
     r.scratch = malloc(bytes + 1);
     if (!r.scratch)
-        return ht_fail(error, HT_ENOMEM, "%.160s: no memory to read it; expected %zu bytes", name, bytes + 1);
+        return ht_fail(error, HT_ENOMEM, "%s: no memory to read it; expected %zu bytes",
+                       genseg_place_text(name, 0, 0, place), bytes + 1);
     ht_status status = check_characters(&r);
     while (!status && r.at < r.bytes) {
         skip_space(&r);

@@ -17,7 +17,7 @@ enum {
     GENSEG_TOML_ITEMS = 4096,      /* values in one array                 */
     GENSEG_TOML_KEY = 256,         /* bytes of a dotted key with its NUL  */
     GENSEG_NUMBER_TEXT = 32,       /* bytes of a number as text           */
-    GENSEG_PLACE_TEXT = 192        /* bytes of FILE:LINE:COLUMN as text   */
+    GENSEG_PLACE_TEXT = 208        /* bytes of FILE:LINE:COLUMN as text   */
 };
 
 typedef enum genseg_toml_kind {
@@ -64,7 +64,7 @@ const char *genseg_toml_number(const char *text, genseg_toml_value *value);
 /** Shortest of 15, 16 or 17 digits that reads back to the same number; decimal point whatever the locale. */
 char *genseg_number_text(double value, char text[GENSEG_NUMBER_TEXT]);
 
-/** FILE:LINE:COLUMN; a long file name keeps its end. */
+/** FILE:LINE:COLUMN, or FILE alone for line 0; a long name keeps its end, what a terminal must not see is escaped. */
 char *genseg_place_text(const char *file, int32_t line, int32_t column, char text[GENSEG_PLACE_TEXT]);
 
 #endif

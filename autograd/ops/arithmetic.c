@@ -153,7 +153,7 @@ ROW(div, d_div, {"equal shapes", 2, PAIR, 0.4, 2, record_div}, {"per channel", 2
 
 static const hti_sample samples_greater[] = {{"equal shapes", 2, PAIR, 0, 0, record_greater}};
 const hti_op hti_op_greater = {.name = "greater", .id = HTI_OP_greater, .kind = HTI_CONSTANT, .inputs = 2,
-                               .shape = hti_shape_pointwise, HTI_SAMPLES(samples_greater)};
+                               .branch = HTI_BRANCH_VALUE, .shape = hti_shape_pointwise, HTI_SAMPLES(samples_greater)};
 
 static const hti_sample samples_where[] = {
     {"equal shapes", 3, {{2, {3, 4}}, {2, {3, 4}}, {2, {3, 4}}}, 0, 0, record_where},

@@ -174,8 +174,8 @@ static const hti_reject rejects_argmax[] = {
     {"axis out of range", HT_ESHAPE, "axis 2", 1, {{2, {3, 4}}}, record_argmax_axis},
 };
 const hti_op hti_op_argmax = {.name = "argmax", .id = HTI_OP_argmax, .kind = HTI_CONSTANT, .inputs = 1,
-                              .attribute_bytes = sizeof(hti_axis_attributes), .shape = shape_along,
-                              HTI_SAMPLES(samples_argmax), HTI_REJECTS(rejects_argmax)};
+                              .attribute_bytes = sizeof(hti_axis_attributes), .branch = HTI_BRANCH_VALUE,
+                              .shape = shape_along, HTI_SAMPLES(samples_argmax), HTI_REJECTS(rejects_argmax)};
 static const hti_sample samples_max[] = {{"matrix", 1, {{2, {3, 4}}}, 0, 0, record_max_along}};
 const hti_op hti_op_max_along = {.name = "max_along", .id = HTI_OP_max_along, .kind = HTI_CONSTANT, .inputs = 1,
                                  .attribute_bytes = sizeof(hti_axis_attributes), .shape = shape_along,

@@ -76,15 +76,19 @@ ht_var ht_dot_(ht_vars u, ht_vars v, const char *where)
 
 ht_var ht_norm_(ht_vars u, const char *where) { return ht_safe_sqrt_(ht_dot_(u, u, where), where); }
 
-ht_vars ht_unit_(ht_vars u, const char *where)
+ht_vars ht_scale_by_(ht_vars u, ht_var a, const char *where)
 {
     ht_tape *tape = hti_tape_of(u.at, u.count);
     ht_vars none = {0};
-    ht_var inverse = ht_reciprocal_(ht_norm_(u, where), where);
     ht_var *out = tape ? hti_arena_array(&tape->arena, u.count, sizeof *out) : NULL;
     if (!out) return none;
-    for (int32_t i = 0; i < u.count; i++) out[i] = ht_mul_(u.at[i], inverse, where);
+    for (int32_t i = 0; i < u.count; i++) out[i] = ht_mul_(u.at[i], a, where);
     return ht_vars_new(tape, out, u.names, u.count);
+}
+
+ht_vars ht_unit_(ht_vars u, const char *where)
+{
+    return ht_scale_by_(u, ht_reciprocal_(ht_norm_(u, where), where), where);
 }
 
 ht_vars ht_add_scaled_(ht_vars u, ht_vars v, ht_var a, const char *where)

@@ -97,11 +97,13 @@ static ht_var d_safe_sqrt(const hti_call *c, int32_t input)
         return call;                                                   \
     }
 
-#define ROW(op, kind_, partial_, attributes_, ...)                                                             \
+#define ROW_OF(op, kind_, branch_, partial_, attributes_, ...)                                                             \
     static const hti_sample samples_##op[] = {__VA_ARGS__};                                                    \
     const hti_op hti_op_##op = {.name = #op, .id = HTI_OP_##op, .kind = kind_, .inputs = 1,                    \
-                                .attribute_bytes = attributes_, .shape = hti_shape_pointwise, .partial = partial_, \
-                                HTI_SAMPLES(samples_##op)};
+                                .attribute_bytes = attributes_, .branch = branch_, .shape = hti_shape_pointwise,   \
+                                .partial = partial_, HTI_SAMPLES(samples_##op)};
+#define ROW(op, kind_, ...) ROW_OF(op, kind_, HTI_NO_BRANCH, __VA_ARGS__)
+#define KINKED(op, kind_, ...) ROW_OF(op, kind_, HTI_BRANCH_SIGN, __VA_ARGS__)
 #define NONE 0
 #define NUMBERS sizeof(hti_affine_attributes)
 #define ANY(op) {"around zero", 1, MATRIX, -1.5, 1.5, record_##op}
@@ -145,12 +147,12 @@ ROW(cos, HTI_POINTWISE, d_cos, NONE, ANY(cos))
 ROW(tanh, HTI_POINTWISE, d_tanh, NONE, ANY(tanh))
 ROW(sigmoid, HTI_POINTWISE, d_sigmoid, NONE, ANY(sigmoid))
 ROW(softplus, HTI_POINTWISE, d_softplus, NONE, ANY(softplus))
-ROW(leaky_relu, HTI_POINTWISE, d_leaky_relu, NUMBERS, ABOVE(leaky_relu), BELOW(leaky_relu))
-ROW(leaky_gate, HTI_CONSTANT, NULL, NUMBERS, ABOVE(leaky_gate), BELOW(leaky_gate))
-ROW(abs, HTI_POINTWISE, d_abs, NONE, ABOVE(abs), BELOW(abs))
-ROW(sign, HTI_CONSTANT, NULL, NONE, ABOVE(sign), BELOW(sign))
+KINKED(leaky_relu, HTI_POINTWISE, d_leaky_relu, NUMBERS, ABOVE(leaky_relu), BELOW(leaky_relu))
+KINKED(leaky_gate, HTI_CONSTANT, NULL, NUMBERS, ABOVE(leaky_gate), BELOW(leaky_gate))
+KINKED(abs, HTI_POINTWISE, d_abs, NONE, ABOVE(abs), BELOW(abs))
+KINKED(sign, HTI_CONSTANT, NULL, NONE, ABOVE(sign), BELOW(sign))
 ROW(round, HTI_CONSTANT, NULL, NONE, ABOVE(round))
-ROW(positive, HTI_CONSTANT, NULL, NONE, ABOVE(positive), BELOW(positive))
+KINKED(positive, HTI_CONSTANT, NULL, NONE, ABOVE(positive), BELOW(positive))
 
 /* ---- recording ---- */
 #define RECORD(op) \

@@ -150,8 +150,8 @@ SAMPLE(argmax, ht_cast(hti_node_of(ht_max_pool(in[0], .kernel = ht_all(2)))->in[
 
 static const hti_sample samples_argmax[] = {{"2x2", 1, {{4, {2, 2, 4, 4}}}, 0, 0, record_argmax}};
 const hti_op hti_op_pool_argmax = {.name = "pool_argmax", .id = HTI_OP_pool_argmax, .kind = HTI_CONSTANT, .inputs = 1,
-                                   .attribute_bytes = sizeof(hti_pool_attributes), .shape = shape_pooled,
-                                   HTI_SAMPLES(samples_argmax)};
+                                   .attribute_bytes = sizeof(hti_pool_attributes), .branch = HTI_BRANCH_VALUE,
+                                   .shape = shape_pooled, HTI_SAMPLES(samples_argmax)};
 
 static const hti_sample samples_take[] = {
     {"2x2", 1, {{4, {2, 2, 4, 6}}}, 0, 0, record_max},

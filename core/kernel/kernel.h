@@ -9,6 +9,7 @@
 
 #include <math.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <ht/base.h>
 #include <ht/random.h>
@@ -88,21 +89,27 @@ HT_DEVICE int64_t hti_flat(const hti_window *w, int64_t a, int64_t b, int64_t c)
     X(cos) X(tanh) X(sigmoid) X(softplus) X(leaky_relu) X(leaky_gate) X(abs) X(sign) X(round) X(positive)
 #define HTI_BINARY_KERNELS(X) X(add) X(sub) X(mul) X(div) X(greater)
 
-/* The mathematical functions by type: math_exp_f32, math_exp_f64, ... */
-#define HTI_MATH(name)                                                                     \
-    HT_DEVICE float math_##name##_f32(float x) { return name##f(x); }                      \
+#include "kernel/math.inl"
+
+/* The mathematical functions by type: math_exp_f32, math_exp_f64, ... Of f32, those of math.inl are our own. */
+#define HTI_MATH_F32(name) \
+    HT_DEVICE float math_##name##_f32(float x) { return name##f(x); }
+#define HTI_MATH_F64(name) \
     HT_DEVICE double math_##name##_f64(double x) { return name(x); }
-HTI_MATH(exp)
+#define HTI_MATH(name) HTI_MATH_F32(name) HTI_MATH_F64(name)
+HTI_MATH_F64(exp)
+HTI_MATH_F64(log)
+HTI_MATH_F64(log1p)
+HTI_MATH_F64(tanh)
 HTI_MATH(expm1)
-HTI_MATH(log)
-HTI_MATH(log1p)
 HTI_MATH(sqrt)
 HTI_MATH(sin)
 HTI_MATH(cos)
-HTI_MATH(tanh)
 HTI_MATH(fabs)
 HTI_MATH(rint)
 #undef HTI_MATH
+#undef HTI_MATH_F32
+#undef HTI_MATH_F64
 HT_DEVICE float math_pow_f32(float x, float y) { return powf(x, y); }
 HT_DEVICE double math_pow_f64(double x, double y) { return pow(x, y); }
 

@@ -40,12 +40,13 @@ static uint32_t crc_of(const void *bytes, size_t count)
 /* CRC-32 of an open file, chunk by chunk. */
 static ht_status crc_of_file(const hti_file *file, uint32_t *crc, ht_error *error)
 {
-    unsigned char *chunk = malloc(CHUNK_BYTES);
+    size_t most = file->bytes < (int64_t)CHUNK_BYTES ? (size_t)file->bytes : CHUNK_BYTES;
+    unsigned char *chunk = malloc(most + 1);
     if (!chunk) return ht_fail(error, HT_ENOMEM, "%s: no memory to read it", hti_path_shown(file->path));
     uLong sum = crc32_z(0, NULL, 0);
     ht_status status = HT_OK;
     for (int64_t at = 0; at < file->bytes && status == HT_OK;) {
-        size_t count = file->bytes - at < (int64_t)CHUNK_BYTES ? (size_t)(file->bytes - at) : CHUNK_BYTES;
+        size_t count = file->bytes - at < (int64_t)most ? (size_t)(file->bytes - at) : most;
         status = hti_file_read(file, at, chunk, count, error);
         if (status == HT_OK) sum = crc32_z(sum, chunk, count);
         at += (int64_t)count;

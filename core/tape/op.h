@@ -39,6 +39,13 @@ typedef enum hti_alias {
     HTI_ALIAS_BROADCAST /* stride 0 along the axes that stretch               */
 } hti_alias;
 
+/* Ops that take one of several branches, and what tells which one. */
+typedef enum hti_branch {
+    HTI_NO_BRANCH = 0,
+    HTI_BRANCH_SIGN, /* whether input 0 is above zero     */
+    HTI_BRANCH_VALUE /* the op's own value                */
+} hti_branch;
+
 #define HTI_ANY_INPUTS (-1)
 
 /* One recorded call, as rules see it. `self` is empty while the shape rule runs. */
@@ -79,6 +86,7 @@ typedef struct hti_op {
     int32_t inputs;             /* HTI_ANY_INPUTS: one or more */
     size_t attribute_bytes;
     hti_alias alias;
+    hti_branch branch;
     uint32_t carries;           /* bit k: input k carries a derivative; 0 means all (of kinds that have one) */
     ht_status (*shape)(const hti_call *call, hti_spec *out, ht_error *error);
     ht_var (*partial)(const hti_call *call, int32_t input);

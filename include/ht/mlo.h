@@ -23,7 +23,7 @@ typedef struct mlo_point mlo_point;
  *     of a higher level   as they are
  *     of its own          as they are, and its own opened scope, so that running statistics are written
  *     held                the same values at a place of their own (.hold)
- * Dropout draws by the name of the loss' level, so that probes of a finite difference repeat the draws of the loss.
+ * Dropout draws by the level's .draw, so that probes of a finite difference repeat the draws of the loss.
  * EINVALID, kept by the tape, if there is no level of that name.
  */
 nn_scope mlo_at(const mlo_point *at, const char *level);
@@ -40,6 +40,8 @@ typedef struct mlo_level {
     void *context;                                        /* handed to loss and step                              */
     const char *hold;                                     /* level whose values are constant in this loss, or NULL */
     const char *before;                                   /* lower level that this loss sees before its step      */
+    const char *draw;                                     /* names its random draws; NULL: the level's name. Equal
+                                                             names share one evaluation                           */
 } mlo_level;
 
 /** How the derivative is taken. */

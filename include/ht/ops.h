@@ -151,6 +151,9 @@ ht_var ht_norm_(ht_vars u, const char *where);
 /** u / norm(u) */
 #define ht_unit(...) ht_unit_(__VA_ARGS__, HT_HERE)
 ht_vars ht_unit_(ht_vars u, const char *where);
+/** ht_scale_by(u, a): a u_i with a scalar value a; names of u. */
+#define ht_scale_by(...) ht_scale_by_(__VA_ARGS__, HT_HERE)
+ht_vars ht_scale_by_(ht_vars u, ht_var a, const char *where);
 /** ht_add_scaled(u, v, a): u_i + a v_i with a scalar value a; names of u. */
 #define ht_add_scaled(...) ht_add_scaled_(__VA_ARGS__, HT_HERE)
 ht_vars ht_add_scaled_(ht_vars u, ht_vars v, ht_var a, const char *where);

@@ -14,13 +14,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/cpu/conv_packing.h"
 #include "base/internal.h"
 
 enum {
     SLICES = 8,           /* of a weight gradient, at most */
     BANDS = 4,            /* slices of a single image */
     BAND_ROWS = 4,        /* of the result in a band, at least */
-    LANES = 16,           /* numbers that a packed format keeps together, if it keeps any */
+    BAND_PLACES = 1024,   /* and at least so many places, or summing the slices costs more than it gives */
+    BLOCK_CHANNELS = 16,  /* of x over blocks of pixels, at most */
     SCRATCH_LIMIT = 64 << 20
 };
 
@@ -40,16 +42,6 @@ typedef struct slice {
     int64_t x, y;                 /* where it begins in x and y, in bytes */
 } slice;
 
-/* Where number (group, fast, slow, tap) of w lies in the packed format: a sum of four table entries. Fast is the axis
- * that packed formats keep together in lanes: filters, or channels in weights turned round. */
-typedef struct layout {
-    int64_t groups, fast, slow, taps;
-    int64_t fast_step, slow_step, group_step;   /* in row-major w; a tap's step is 1 */
-    int64_t *group_at, *fast_at, *slow_at, *tap_at;
-    bool padded;
-    size_t bytes;
-} layout;
-
 typedef struct onednn_state {
     dnnl_engine_t engine;
     primitive_kind kind;
@@ -57,7 +49,10 @@ typedef struct onednn_state {
     bool sliced;                  /* one thread for each slice; else one slice, by all threads */
     slice slices[SLICES];
     size_t scratchpad;            /* of one primitive */
-    layout layout;
+    bool blocked;                 /* computes x over blocks of pixels first, in scratch */
+    hti_conv_frame blocks;
+    size_t blocks_bytes;
+    hti_weight_layout layout;
     char implementation[48], algorithm[80];
 } onednn_state;
 
@@ -176,131 +171,16 @@ static dnnl_status_t choose_primitive(dnnl_engine_t engine, primitive_kind kind,
     return status;
 }
 
-/* ---- the packed format ---- */
-
-/* Offset of index i along one axis of a blocked format; the offset of an element is the sum over its axes. */
-static int64_t axis_offset(const dnnl_memory_desc_t *md, int axis, int64_t i)
-{
-    const dnnl_blocking_desc_t *b = &md->format_desc.blocking;
-    int64_t offset = 0, stride = 1;
-    for (int k = b->inner_nblks - 1; k >= 0; k--) {
-        if (b->inner_idxs[k] == axis) {
-            offset += i % b->inner_blks[k] * stride;
-            i /= b->inner_blks[k];
-        }
-        stride *= b->inner_blks[k];
-    }
-    return offset + i * b->strides[axis];
-}
-
-static bool read_layout(const hti_conv_problem *p, primitive_kind kind, const dnnl_memory_desc_t *md, layout *l)
-{
-    const hti_conv_frame *f = &p->frame;
-    int64_t outer = f->filters / f->groups, inner = f->channels / f->groups;
-    int64_t taps = f->kernel[0] * f->kernel[1] * f->kernel[2];
-    bool flipped = kind == FLIPPED;
-    int lead = f->groups > 1;
-    *l = (layout){.groups = f->groups, .fast = flipped ? inner : outer, .slow = flipped ? outer : inner, .taps = taps,
-                  .fast_step = flipped ? taps : inner * taps, .slow_step = flipped ? inner * taps : taps,
-                  .group_step = outer * inner * taps, .bytes = dnnl_memory_desc_get_size(md)};
-    if (md->format_kind != dnnl_blocked || md->extra.flags != 0 || md->offset0 != 0) return false;
-    l->padded = memcmp(md->dims, md->padded_dims, (size_t)md->ndims * sizeof md->dims[0]) != 0;
-    l->group_at = calloc((size_t)(l->groups + l->fast + l->slow + taps), sizeof *l->group_at);
-    if (!l->group_at) return false;
-    l->fast_at = l->group_at + l->groups;
-    l->slow_at = l->fast_at + l->fast;
-    l->tap_at = l->slow_at + l->slow;
-    for (int64_t i = 0; i < l->groups && lead; i++) l->group_at[i] = axis_offset(md, 0, i);
-    for (int64_t i = 0; i < l->fast; i++) l->fast_at[i] = axis_offset(md, lead, i);
-    for (int64_t i = 0; i < l->slow; i++) l->slow_at[i] = axis_offset(md, lead + 1, i);
-    for (int64_t t = 0; t < taps; t++) {
-        int64_t rest = flipped ? taps - 1 - t : t; /* turning round along every axis reverses the count of taps */
-        for (int32_t k = 2; k >= 3 - p->axes; k--) {
-            l->tap_at[t] += axis_offset(md, lead + 2 + k - (3 - p->axes), rest % f->kernel[k]);
-            rest /= f->kernel[k];
-        }
-    }
-    return true;
-}
-
-static uint64_t layout_key(const dnnl_memory_desc_t *md, primitive_kind kind)
-{
-    const dnnl_blocking_desc_t *b = &md->format_desc.blocking;
-    size_t axes = (size_t)md->ndims * sizeof(dnnl_dim_t), blocks = (size_t)b->inner_nblks * sizeof(dnnl_dim_t);
-    int64_t start[] = {0x6E6E64, kind == FLIPPED, md->ndims, b->inner_nblks};
-    uint64_t h = hti_hash(HTI_HASH_START, start, sizeof start);
-    h = hti_hash(h, md->dims, axes);
-    h = hti_hash(h, md->padded_dims, axes);
-    h = hti_hash(h, b->strides, axes);
-    h = hti_hash(h, b->inner_blks, blocks);
-    return hti_hash(h, b->inner_idxs, blocks);
-}
-
-typedef struct packing {
-    const layout *layout;
-    const float *from;
-    float *to;
-    const char *partial; /* unpacking: the first of the slices */
-    size_t partial_bytes;
-    int32_t slices;
-} packing;
-
-/* One task is one group and one run of lanes. */
-static void pack_lanes(void *context, int64_t begin, int64_t end)
-{
-    const packing *k = context;
-    const layout *l = k->layout;
-    int64_t runs = (l->fast + LANES - 1) / LANES;
-    for (int64_t task = begin; task < end; task++) {
-        int64_t group = task / runs, first = task % runs * LANES;
-        int64_t last = first + LANES < l->fast ? first + LANES : l->fast;
-        const float *from = k->from + group * l->group_step;
-        for (int64_t s = 0; s < l->slow; s++)
-            for (int64_t t = 0; t < l->taps; t++) {
-                float *to = k->to + l->group_at[group] + l->slow_at[s] + l->tap_at[t];
-                const float *a = from + s * l->slow_step + t;
-                for (int64_t i = first; i < last; i++) to[l->fast_at[i]] = a[i * l->fast_step];
-            }
-    }
-}
-
-/* The way back, for a weight gradient: sums the slices in order. */
-static void unpack_lanes(void *context, int64_t begin, int64_t end)
-{
-    const packing *k = context;
-    const layout *l = k->layout;
-    int64_t runs = (l->fast + LANES - 1) / LANES;
-    for (int64_t task = begin; task < end; task++) {
-        int64_t group = task / runs, first = task % runs * LANES;
-        int64_t last = first + LANES < l->fast ? first + LANES : l->fast;
-        float *to = k->to + group * l->group_step;
-        for (int64_t s = 0; s < l->slow; s++)
-            for (int64_t t = 0; t < l->taps; t++) {
-                int64_t at = l->group_at[group] + l->slow_at[s] + l->tap_at[t];
-                float *w = to + s * l->slow_step + t;
-                for (int64_t i = first; i < last; i++) {
-                    const char *part = k->partial + (at + l->fast_at[i]) * (int64_t)sizeof(float);
-                    float sum = *(const float *)(const void *)part;
-                    for (int32_t c = 1; c < k->slices; c++)
-                        sum += *(const float *)(const void *)(part + (size_t)c * k->partial_bytes);
-                    w[i * l->fast_step] = sum;
-                }
-            }
-    }
-}
+/* ---- planning ---- */
 
 static ht_status pack_onednn(const void *own, const hti_conv_problem *p, const hti_tensor *from, void *packed,
                              int32_t threads)
 {
     const onednn_state *s = own;
     (void)p;
-    packing k = {.layout = &s->layout, .from = from->data, .to = packed};
-    if (s->layout.padded) memset(packed, 0, s->layout.bytes);
-    hti_parallel_for(threads, s->layout.groups * ((s->layout.fast + LANES - 1) / LANES), 1, pack_lanes, &k);
+    hti_weight_pack(&s->layout, from->data, packed, threads);
     return HT_OK;
 }
-
-/* ---- planning ---- */
 
 static void release_onednn(void *own)
 {
@@ -313,7 +193,7 @@ static void release_onednn(void *own)
         if (c->primitive) dnnl_primitive_destroy(c->primitive);
         if (c->stream) dnnl_stream_destroy(c->stream);
     }
-    free(s->layout.group_at);
+    hti_weight_layout_free(&s->layout);
     if (s->engine) dnnl_engine_destroy(s->engine);
     free(s);
 }
@@ -328,6 +208,7 @@ static ht_status add_slice(onednn_state *s, const hti_conv_problem *p, primitive
     dnnl_status_t status = describe_part(p, kind, part, &d);
     if (status == dnnl_success) status = choose_primitive(s->engine, kind, &d, &chosen);
     if (status != dnnl_success) return status_of(status);
+    ht_status taken = HT_OK;
     s->slice_count++;
     status = dnnl_primitive_create(&c->primitive, chosen);
     if (status == dnnl_success) status = dnnl_stream_create(&c->stream, s->engine, dnnl_stream_default_flags);
@@ -338,16 +219,16 @@ static ht_status add_slice(onednn_state *s, const hti_conv_problem *p, primitive
         size_t bytes = hti_lines(dnnl_memory_desc_get_size(md));
         if (k == 3 && bytes > s->scratchpad) s->scratchpad = bytes;
         if (k != 1) continue;
-        uint64_t this_key = layout_key(md, kind);
-        if (s->slice_count == 1 && !read_layout(p, kind, md, &s->layout)) status = dnnl_unimplemented;
-        if (s->slice_count > 1 && this_key != *key) status = dnnl_unimplemented;
+        uint64_t this_key = hti_weight_layout_key(md, kind == FLIPPED);
+        if (s->slice_count == 1 && status == dnnl_success) taken = hti_weight_layout_read(&s->layout, p, kind == FLIPPED, md);
+        if (s->slice_count > 1 && this_key != *key) taken = HT_EUNSUPPORTED;
         *key = this_key;
     }
     const char *name = "";
     dnnl_primitive_desc_query(chosen, dnnl_query_impl_info_str, 0, &name);
     snprintf(s->implementation, sizeof s->implementation, "%s", name);
     dnnl_primitive_desc_destroy(chosen);
-    return status_of(status);
+    return taken != HT_OK ? taken : status_of(status);
 }
 
 /* The whole convolution as one part. */
@@ -374,7 +255,7 @@ static bool sums_vary(const hti_conv_problem *p)
     int64_t weights = f->filters * inner * f->kernel[0] * f->kernel[1] * f->kernel[2];
     int64_t places = f->out[0] * f->out[1] * f->out[2];
     if (p->axes == 1) return true;
-    return p->face == HTI_CONV_TO_WEIGHT && (blocks < 64 || (weights <= 150000 && places >= 32 * 32));
+    return p->face == HTI_CONV_TO_WEIGHT && (blocks < 32 || (weights <= 150000 && places >= 32 * 32));
 }
 
 /* Cuts part to rows [first, last) of y along the outermost axis, and notes where they and what they read begin. */
@@ -412,7 +293,8 @@ static ht_status add_slices(onednn_state *s, const hti_conv_problem *p, uint64_t
 {
     const hti_conv_frame *f = &p->frame;
     int64_t each = (f->batch + SLICES - 1) / SLICES, rows = f->out[3 - p->axes], bands = (BANDS + f->batch - 1) / f->batch;
-    if (s->kind != TO_WEIGHT || rows < bands * BAND_ROWS) bands = 1;
+    int64_t places = f->out[0] * f->out[1] * f->out[2];
+    if (s->kind != TO_WEIGHT || rows < bands * BAND_ROWS || places < bands * BAND_PLACES) bands = 1;
     ht_status status = HT_OK;
     for (int64_t n = 0; n < f->batch && status == HT_OK; n += each)
         for (int64_t b = 0; b < bands && status == HT_OK; b++) {
@@ -469,6 +351,51 @@ static ht_status prepare_kind(const hti_conv_problem *p, primitive_kind kind, vo
     return status;
 }
 
+/*
+ * A data gradient of stride s to few channels wastes most of the vectors. Over blocks of s x s pixels it is one of
+ * stride 1 to s s as many channels, with the same taps. Pixel i belongs to block (i + pad) / s.
+ */
+static bool block_problem(const hti_conv_problem *p, hti_conv_problem *blocks)
+{
+    const hti_conv_frame *f = &p->frame;
+    hti_conv_frame *b = &blocks->frame;
+    int64_t phases = 1;
+    *blocks = *p;
+    for (int32_t k = 0; k < 3; k++) {
+        if (f->dilation[k] != 1 || f->step[k] > BLOCK_CHANNELS) return false;
+        phases *= f->step[k];
+        b->kernel[k] = (f->kernel[k] + f->step[k] - 1) / f->step[k];
+        b->pad[k] = f->pad[k] / f->step[k];
+        b->image[k] = (f->image[k] - 1 + f->pad[k]) / f->step[k] - b->pad[k] + 1;
+        b->step[k] = 1;
+    }
+    b->channels = phases * f->channels;
+    return p->axes > 1 && f->groups == 1 && phases > 1 && b->channels <= BLOCK_CHANNELS;
+}
+
+static ht_status prepare_blocks(const hti_conv_problem *p, void **own, hti_choice *choice)
+{
+    hti_conv_problem blocks;
+    if (!block_problem(p, &blocks)) return HT_EUNSUPPORTED;
+    ht_status status = prepare_kind(&blocks, FLIPPED, own, choice);
+    if (status != HT_OK) return status;
+    onednn_state *s = *own;
+    const hti_conv_frame *b = &blocks.frame;
+    status = hti_weight_layout_unblock(&s->layout, &p->frame, b);
+    if (status != HT_OK) {
+        release_onednn(s);
+        return status;
+    }
+    s->blocked = true;
+    s->blocks = *b;
+    s->blocks_bytes = hti_lines((size_t)(b->batch * b->image[0] * b->image[1] * b->image[2] * b->channels) * sizeof(float));
+    choice->scratch_bytes += s->blocks_bytes;
+    choice->packed_key[1] = hti_hash(choice->packed_key[1], p->frame.step, sizeof p->frame.step);
+    choice->packed_key[1] = hti_hash(choice->packed_key[1], p->frame.kernel, sizeof p->frame.kernel);
+    snprintf(s->algorithm, sizeof s->algorithm, "onednn %s, flipped, over blocks", s->implementation);
+    return HT_OK;
+}
+
 static ht_status prepare_onednn(const hti_conv_problem *p, void **own, hti_choice *choice)
 {
     if (p->dtype != HT_F32 || !p->usual) return HT_EUNSUPPORTED;
@@ -477,18 +404,46 @@ static ht_status prepare_onednn(const hti_conv_problem *p, void **own, hti_choic
         int64_t room = f->image[k] + 2 * f->pad[k] - f->dilation[k] * (f->kernel[k] - 1) - 1;
         if (room < 0 || f->out[k] != room / f->step[k] + 1) return HT_EUNSUPPORTED;
     }
-    static const primitive_kind first[] = {FORWARD, FLIPPED, TO_WEIGHT}, last[] = {FORWARD, TO_INPUT, TO_WEIGHT};
     int32_t before = hti_team(p->threads);
-    ht_status status = prepare_kind(p, first[p->face], own, choice);
-    if (status == HT_EUNSUPPORTED && last[p->face] != first[p->face]) {
-        hti_team(p->threads);
-        status = prepare_kind(p, last[p->face], own, choice);
+    ht_status status = HT_EUNSUPPORTED;
+    if (p->face == HTI_CONV_FORWARD) status = prepare_kind(p, FORWARD, own, choice);
+    if (p->face == HTI_CONV_TO_WEIGHT) status = prepare_kind(p, TO_WEIGHT, own, choice);
+    if (p->face == HTI_CONV_TO_INPUT) {
+        status = prepare_blocks(p, own, choice);
+        if (status == HT_EUNSUPPORTED) status = prepare_kind(p, FLIPPED, own, choice);
+        if (status == HT_EUNSUPPORTED) status = prepare_kind(p, TO_INPUT, own, choice);
     }
     hti_team(before);
     return status;
 }
 
 /* ---- running ---- */
+
+typedef struct spreading {
+    const onednn_state *s;
+    const hti_conv_frame *f;
+    const float *from;
+    float *to;
+} spreading;
+
+/* From blocks to pixels, lines [begin, end) of all images. */
+static void spread_lines(void *context, int64_t begin, int64_t end)
+{
+    const spreading *k = context;
+    const hti_conv_frame *f = k->f, *b = &k->s->blocks;
+    for (int64_t line = begin; line < end; line++) {
+        int64_t n = line / f->image[1] / f->image[0], i0 = line / f->image[1] % f->image[0] + f->pad[0];
+        int64_t i1 = line % f->image[1] + f->pad[1];
+        int64_t row = (n * b->image[0] + i0 / f->step[0] - b->pad[0]) * b->image[1] + i1 / f->step[1] - b->pad[1];
+        int64_t phase = (i0 % f->step[0] * f->step[1] + i1 % f->step[1]) * f->step[2];
+        float *to = k->to + line * f->image[2] * f->channels;
+        for (int64_t i = f->pad[2]; i < f->image[2] + f->pad[2]; i++, to += f->channels) {
+            const float *from = k->from + (row * b->image[2] + i / f->step[2] - b->pad[2]) * b->channels +
+                                (phase + i % f->step[2]) * f->channels;
+            for (int64_t c = 0; c < f->channels; c++) to[c] = from[c];
+        }
+    }
+}
 
 static ht_status run_slice(const onednn_state *s, slice *c, void *const handle[4])
 {
@@ -521,6 +476,7 @@ static ht_status run_part(onednn_state *s, const hti_run *run, int32_t i, char *
         return run_slice(s, c, handle);
     }
     bool flipped = s->kind == FLIPPED;
+    if (s->blocked) out = run->scratch;
     void *handle[4] = {in0 + (flipped ? c->y : c->x), in1, out + (flipped ? c->x : c->y), pad};
     return run_slice(s, c, handle);
 }
@@ -547,15 +503,17 @@ static ht_status run_sliced(onednn_state *s, const hti_run *run, char *pads)
 static ht_status run_onednn(void *own, const hti_conv_problem *p, const hti_run *run)
 {
     onednn_state *s = own;
-    (void)p;
     size_t each = hti_lines(s->layout.bytes);
-    char *pads = (char *)run->scratch + (s->kind == TO_WEIGHT ? each * (size_t)s->slice_count : 0);
+    char *pads = (char *)run->scratch + (s->kind == TO_WEIGHT ? each * (size_t)s->slice_count : s->blocks_bytes);
     int32_t before = hti_team(s->threads);
     ht_status status = s->sliced ? run_sliced(s, run, pads) : run_part(s, run, 0, pads);
     if (status == HT_OK && s->kind == TO_WEIGHT) {
-        packing k = {.layout = &s->layout, .to = run->out->data, .partial = run->scratch, .partial_bytes = each,
-                     .slices = s->slice_count};
-        hti_parallel_for(s->threads, s->layout.groups * ((s->layout.fast + LANES - 1) / LANES), 1, unpack_lanes, &k);
+        hti_weight_unpack(&s->layout, run->scratch, (int64_t)(each / sizeof(float)), s->slice_count, run->out->data,
+                          s->threads);
+    }
+    if (status == HT_OK && s->blocked) {
+        spreading k = {s, &p->frame, run->scratch, run->out->data};
+        hti_parallel_for(s->threads, p->frame.batch * p->frame.image[0] * p->frame.image[1], 64, spread_lines, &k);
     }
     hti_team(before);
     return status;

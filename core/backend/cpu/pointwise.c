@@ -20,23 +20,10 @@
 #undef HT_NAME
 #define T int32_t
 #define HT_NAME(name) name##_i32
+#include "kernel/integer.inl"
 #include "kernel/move.inl"
 #undef T
 #undef HT_NAME
-
-/* Integers: sums and products modulo 2^32; affine in double, which holds every int32_t, then to the nearest bound. */
-static inline int32_t k_stop_i32(int32_t x, double p, double q) { return (void)p, (void)q, x; }
-static inline int32_t k_affine_i32(int32_t x, double p, double q)
-{
-    const double y = p * (double)x + q;
-    if (!(y > (double)INT32_MIN)) return y <= (double)INT32_MIN ? INT32_MIN : 0;
-    return y >= (double)INT32_MAX ? INT32_MAX : (int32_t)y;
-}
-static inline int32_t k_add_i32(int32_t a, int32_t b) { return (int32_t)((uint32_t)a + (uint32_t)b); }
-static inline int32_t k_sub_i32(int32_t a, int32_t b) { return (int32_t)((uint32_t)a - (uint32_t)b); }
-static inline int32_t k_mul_i32(int32_t a, int32_t b) { return (int32_t)((uint32_t)a * (uint32_t)b); }
-static inline int32_t k_greater_i32(int32_t a, int32_t b) { return a > b ? 1 : 0; }
-static inline int32_t k_where_i32(int32_t c, int32_t a, int32_t b) { return c != 0 ? a : b; }
 
 /* From type X to type Y; A is the type of the attributes. */
 #define UNARY_LOOP(name, S, Y, X, A)                                                           \

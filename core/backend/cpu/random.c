@@ -45,22 +45,37 @@ static void draw_words(uint32_t *word, uint64_t key, uint64_t step, uint64_t fir
         for (int64_t k = 0; k < 4; k++) word[4 * i + k] = lane[k][i];
 }
 
-/* Writes values [begin, begin + n) of the row-major count to where they lie in the result. */
+/* n numbers of 4 or 8 bytes to places `stride` bytes apart. */
+static void scatter(char *to, int64_t stride, const char *from, int64_t n, size_t bytes)
+{
+    if (bytes == 4)
+        for (int64_t i = 0; i < n; i++) memcpy(to + i * stride, from + 4 * i, 4);
+    else
+        for (int64_t i = 0; i < n; i++) memcpy(to + i * stride, from + 8 * i, 8);
+}
+
+/* Writes values [begin, begin + n) of the row-major count to where they lie in the result, row by row. */
 static void store(const draw_context *c, const void *value, int64_t begin, int64_t n)
 {
     const size_t bytes = ht_dtype_bytes(c->out.dtype);
+    const char *from = value;
     char *to = c->out.data;
     if (c->dense) {
-        memcpy(to + (size_t)begin * bytes, value, (size_t)n * bytes);
+        memcpy(to + (size_t)begin * bytes, from, (size_t)n * bytes);
         return;
     }
-    hti_walk walk = {.rank = c->out.shape.rank};
-    memcpy(walk.dim, c->out.shape.dim, sizeof walk.dim);
-    memcpy(walk.stride, c->out.stride, sizeof walk.stride);
-    hti_walk_to(&walk, begin);
-    for (int64_t i = 0; i < n; i++) {
-        memcpy(to + walk.offset * (int64_t)bytes, (const char *)value + (size_t)i * bytes, bytes);
-        hti_walk_next(&walk);
+    const int32_t last = c->out.shape.rank - 1;
+    const int64_t row = c->out.shape.dim[last], stride = c->out.stride[last];
+    hti_walk rows = {.rank = last};
+    memcpy(rows.dim, c->out.shape.dim, sizeof rows.dim);
+    memcpy(rows.stride, c->out.stride, sizeof rows.stride);
+    hti_walk_to(&rows, begin / row);
+    for (int64_t column = begin % row; n > 0; column = 0) {
+        const int64_t count = row - column < n ? row - column : n;
+        scatter(to + (rows.offset + column * stride) * (int64_t)bytes, stride * (int64_t)bytes, from, count, bytes);
+        from += (size_t)count * bytes;
+        n -= count;
+        hti_walk_next(&rows);
     }
 }
 
