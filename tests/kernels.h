@@ -26,9 +26,9 @@ typedef struct bench {
     uint64_t seed, drawn;
 } bench;
 
-typedef struct place {
+typedef struct point {
     int64_t at[HT_MAX_RANK];
-} place;
+} point;
 
 static inline double draw(bench *b, double low, double high)
 {
@@ -66,29 +66,29 @@ static inline hti_tensor make(bench *b, ht_dtype dtype, ht_shape shape, hti_orde
     return t;
 }
 
-static inline int64_t offset_of(const hti_tensor *t, place p)
+static inline int64_t offset_of(const hti_tensor *t, point p)
 {
     int64_t offset = 0;
     for (int32_t k = 0; k < t->shape.rank; k++) offset += p.at[k] * t->stride[k];
     return offset;
 }
-static inline double get(const hti_tensor *t, place p)
+static inline double get(const hti_tensor *t, point p)
 {
     const int64_t i = offset_of(t, p);
     return t->dtype == HT_F32   ? (double)((const float *)t->data)[i]
            : t->dtype == HT_F64 ? ((const double *)t->data)[i]
                                 : (double)((const int32_t *)t->data)[i];
 }
-static inline void put(const hti_tensor *t, place p, double x)
+static inline void put(const hti_tensor *t, point p, double x)
 {
     const int64_t i = offset_of(t, p);
     if (t->dtype == HT_F32) ((float *)t->data)[i] = (float)x;
     else if (t->dtype == HT_F64) ((double *)t->data)[i] = x;
     else ((int32_t *)t->data)[i] = (int32_t)x;
 }
-static inline place place_at(ht_shape shape, int64_t index)
+static inline point point_at(ht_shape shape, int64_t index)
 {
-    place p = {{0}};
+    point p = {{0}};
     for (int32_t k = shape.rank - 1; k >= 0; k--) {
         p.at[k] = index % shape.dim[k];
         index /= shape.dim[k];
@@ -104,7 +104,7 @@ static inline hti_tensor random_tensor(bench *b, ht_dtype dtype, ht_shape shape,
     for (int64_t i = 0; i < count; i++) {
         double x = draw(b, low, high);
         if (dtype == HT_I32) x = floor(x);
-        put(&t, place_at(shape, i), x);
+        put(&t, point_at(shape, i), x);
     }
     return t;
 }
@@ -141,7 +141,7 @@ static inline bool close_to(double x, double want, double tolerance)
 static inline double tolerance_of(ht_dtype dtype) { return dtype == HT_F32 ? 4 * (double)FLT_EPSILON : 8 * DBL_EPSILON; }
 
 /* What an op should give at a place of its result. */
-typedef double (*reference)(const void *attributes, const hti_tensor *in, int32_t inputs, place p);
+typedef double (*reference)(const void *attributes, const hti_tensor *in, int32_t inputs, point p);
 
 static inline bool agrees(bench *b, hti_op_id id, const void *attributes, const hti_tensor *in, int32_t inputs,
                    const hti_tensor *out, reference want, double tolerance)
@@ -149,7 +149,7 @@ static inline bool agrees(bench *b, hti_op_id id, const void *attributes, const 
     if (run_op(b, id, attributes, in, inputs, out, 2) != HT_OK) return false;
     const int64_t count = ht_shape_count(out->shape);
     for (int64_t i = 0; i < count; i++) {
-        const place p = place_at(out->shape, i);
+        const point p = point_at(out->shape, i);
         if (!close_to(get(out, p), want(attributes, in, inputs, p), tolerance)) return false;
     }
     return true;
@@ -158,7 +158,7 @@ static inline bool agrees(bench *b, hti_op_id id, const void *attributes, const 
 /* Attributes and inputs within a reference. */
 #define A(k) get(&in[k], p)
 #define REFERENCE(name, value)                                                                        \
-    static double want_##name(const void *attributes, const hti_tensor *in, int32_t inputs, place p) \
+    static double want_##name(const void *attributes, const hti_tensor *in, int32_t inputs, point p) \
     {                                                                                                 \
         (void)attributes, (void)inputs, (void)p;                                                      \
         return value;                                                                                 \
