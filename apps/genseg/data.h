@@ -33,6 +33,8 @@ typedef struct genseg_case {
     float *image;                  /* [channels, size, size] in [0, 1]                                */
     float *mask_small;             /* [size, size], 0 or 1                                            */
     uint64_t hash;                 /* of image and mask bytes                                         */
+    uint64_t image_hash;           /* of the image's alone: the same one in two splits is a leak      */
+    uint64_t seed;                 /* phantom's, to draw it again                                     */
 } genseg_case;
 
 typedef struct genseg_split {
@@ -44,7 +46,8 @@ typedef struct genseg_dataset {
     char *name;
     genseg_split train, val, test;
     int32_t size, channels;        /* channels: 3, or 1 if every image is grey                          */
-    uint64_t hash;
+    uint64_t hash;                 /* of the names and contents of the splits that were read */
+    char *warnings;                /* lines parted by newlines, or NULL: what was read, but deserves a look */
 } genseg_dataset;
 
 enum { GENSEG_TRAIN = 1, GENSEG_VAL = 2, GENSEG_TEST = 4 };
@@ -55,7 +58,7 @@ enum { GENSEG_TRAIN = 1, GENSEG_VAL = 2, GENSEG_TEST = 4 };
  */
 ht_status genseg_dataset_open(const char *path, int32_t splits, int32_t size, int32_t channels, uint64_t phantom_seed,
                               genseg_dataset *out, ht_error *error);
-/** Reads every image of one folder, without masks, for prediction. */
+/** Reads every image of one folder, without masks, for prediction; they stand in out->test. */
 ht_status genseg_dataset_images(const char *folder, int32_t size, int32_t channels, genseg_dataset *out, ht_error *error);
 void genseg_dataset_free(genseg_dataset *dataset);
 /** The case's picture at its original size, RGB; phantom is drawn again. The caller frees it. */

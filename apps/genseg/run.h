@@ -26,6 +26,28 @@ typedef struct genseg_log_row {
     "hypergradient_norm_direct,hypergradient_cosine,alpha_step,alpha_decay_step,alpha_largest,val_dice,val_jaccard,"  \
     "segmenter_rate"
 
+/* log.csv while training. It belongs to one thread at a time. */
+typedef struct genseg_log genseg_log;
+/**
+ * Opens RUN/log.csv. resume_round 0: a new one, with its header. Else it is cut back to the rows of rounds <= resume_round
+ * (a torn last row goes too); a missing one begins anew. NULL and EIO, EFORMAT (another header, a row without a round)
+ * or ENOMEM. The caller closes it.
+ */
+genseg_log *genseg_log_open(const char *run, int64_t resume_round, ht_error *error);
+/** Appends one row and flushes it. Rounds must ascend (EINVALID). EIO names the file. */
+ht_status genseg_log_append(genseg_log *log, const genseg_log_row *row, ht_error *error);
+/** Forces what was appended onto the disk: before a checkpoint that counts on it. */
+ht_status genseg_log_sync(genseg_log *log, ht_error *error);
+/**
+ * The same for a table of its own (alpha.csv, certificate.csv): header with its newline; several rows may have one round.
+ */
+genseg_log *genseg_table_open(const char *run, const char *name, const char *header, int64_t resume_round,
+                              ht_error *error);
+/** Appends a row, without its newline, and flushes it. Its first column is the round, never below the one before. */
+ht_status genseg_table_append(genseg_log *table, const char *row, ht_error *error);
+/** NULL is allowed. */
+void genseg_log_close(genseg_log *log);
+
 /* One evaluated case of cases.csv. */
 typedef struct genseg_case_row {
     const char *name;

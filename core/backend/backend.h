@@ -62,7 +62,7 @@ typedef struct hti_kernel {
 
 typedef struct hti_backend {
     const char *name;
-    const hti_kernel *const *kernels; /* HTI_OPS entries, indexed by hti_op_id; NULL for leaves only */
+    const hti_kernel *const *kernels; /* HTI_OPS entries, indexed by hti_op_id; NULL for leaves and aliases only */
     /* Copy between any two strided tensors of one shape and type: changes of order, materialised views. */
     ht_status (*copy)(const hti_tensor *from, const hti_tensor *to, int32_t threads);
     void *(*allocate)(size_t bytes); /* 64-byte aligned; NULL if refused */

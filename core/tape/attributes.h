@@ -51,6 +51,7 @@ typedef struct hti_pool_attributes {
 typedef struct hti_random_attributes {
     uint64_t key;
     double probability;
+    int64_t dtype;
     ht_shape shape;
 } hti_random_attributes;
 

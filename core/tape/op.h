@@ -31,6 +31,21 @@ typedef struct hti_spec {
     ht_shape shape;
 } hti_spec;
 
+/* Ops that move nothing: the planner gives the result the memory of input 0. */
+typedef enum hti_alias {
+    HTI_NO_ALIAS = 0,
+    HTI_ALIAS_SAME,     /* the same value                                    */
+    HTI_ALIAS_RESHAPE,  /* the same numbers, row-major, in another shape      */
+    HTI_ALIAS_BROADCAST /* stride 0 along the axes that stretch               */
+} hti_alias;
+
+/* Ops that take one of several branches, and what tells which one. */
+typedef enum hti_branch {
+    HTI_NO_BRANCH = 0,
+    HTI_BRANCH_SIGN, /* whether input 0 is above zero     */
+    HTI_BRANCH_VALUE /* the op's own value                */
+} hti_branch;
+
 #define HTI_ANY_INPUTS (-1)
 
 /* One recorded call, as rules see it. `self` is empty while the shape rule runs. */
@@ -51,6 +66,7 @@ typedef struct hti_sample {
     ht_shape shape[4];
     double low, high;                                /* range of the random inputs; 0, 0 means -1 to 1        */
     ht_var (*record)(ht_tape *tape, const ht_var *in);
+    double tolerance;                                /* of differences; 0 means the suite's own               */
 } hti_sample;
 
 /* One call that must be refused, with words that its message must contain. */
@@ -69,6 +85,8 @@ typedef struct hti_op {
     hti_op_kind kind;
     int32_t inputs;             /* HTI_ANY_INPUTS: one or more */
     size_t attribute_bytes;
+    hti_alias alias;
+    hti_branch branch;
     uint32_t carries;           /* bit k: input k carries a derivative; 0 means all (of kinds that have one) */
     ht_status (*shape)(const hti_call *call, hti_spec *out, ht_error *error);
     ht_var (*partial)(const hti_call *call, int32_t input);

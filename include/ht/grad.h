@@ -45,6 +45,14 @@ ht_vars ht_stop_all_(ht_vars x, const char *where);
  */
 int ht_reaches(ht_var output, ht_var input, char *cut, size_t cut_bytes);
 
+/**
+ * For every op below y that takes one of several branches (ReLU, |x|, max, argmax, comparisons): which one it took, as
+ * recorded numbers of the tape's type. Two runs with equal numbers lie on one smooth piece, so that a difference between
+ * them crosses no kink. Count 0 if there is no such op.
+ */
+#define ht_branches(...) ht_branches_(__VA_ARGS__, HT_HERE)
+ht_vars ht_branches_(ht_var y, const char *where);
+
 #ifdef __cplusplus
 }
 #endif

@@ -151,6 +151,9 @@ ht_var ht_norm_(ht_vars u, const char *where);
 /** u / norm(u) */
 #define ht_unit(...) ht_unit_(__VA_ARGS__, HT_HERE)
 ht_vars ht_unit_(ht_vars u, const char *where);
+/** ht_scale_by(u, a): a u_i with a scalar value a; names of u. */
+#define ht_scale_by(...) ht_scale_by_(__VA_ARGS__, HT_HERE)
+ht_vars ht_scale_by_(ht_vars u, ht_var a, const char *where);
 /** ht_add_scaled(u, v, a): u_i + a v_i with a scalar value a; names of u. */
 #define ht_add_scaled(...) ht_add_scaled_(__VA_ARGS__, HT_HERE)
 ht_vars ht_add_scaled_(ht_vars u, ht_vars v, ht_var a, const char *where);
@@ -187,14 +190,21 @@ typedef struct ht_matmul_args {
 ht_var ht_matmul_(ht_matmul_args args);
 
 /* ---- convolution over 1, 2 or 3 spatial axes ---- */
-/** One number per spatial axis; {0} takes the default everywhere, a lone first number holds for every axis. */
+/** One number per spatial axis. Zero-initialised it takes the default on every axis. */
 typedef struct ht_axes {
     int32_t at[3];
+    int32_t given; /* 0: the default */
 } ht_axes;
 /** The same number for every axis: .stride = ht_all(2). */
 static inline ht_axes ht_all(int32_t n)
 {
-    ht_axes a = {{n, n, n}};
+    ht_axes a = {{n, n, n}, 1};
+    return a;
+}
+/** One number for each axis, in the order of the shape; surplus ones are not used: .pad = ht_each(1, 0, 0). */
+static inline ht_axes ht_each(int32_t first, int32_t second, int32_t third)
+{
+    ht_axes a = {{first, second, third}, 1};
     return a;
 }
 
@@ -264,7 +274,7 @@ typedef struct ht_random_args {
     ht_shape shape;
     ht_var step;        /* HT_I32 scalar that the program advances; empty: step 0 always                 */
     uint64_t seed;
-    const char *stream; /* the stream's name; the path of the open scopes is put in front                */
+    const char *stream; /* the stream's name: equal names at one step give equal numbers                   */
     double probability; /* ht_bernoulli: of 1                                                            */
 } ht_random_args;
 /** Uniform in (0, 1). */

@@ -21,6 +21,7 @@ typedef struct ht_compile_args {
     ht_error *error;    /* filled when NULL is returned                                     */
     const volatile int *interrupt; /* polled between instructions; non-zero stops the run with EINTERRUPTED */
     int32_t check;      /* 1: look for NaN and infinity after every instruction and name its place */
+    int32_t profile;    /* 1: time every instruction, for ht_profile                                        */
 } ht_compile_args;
 
 /**
@@ -60,6 +61,8 @@ ht_program_facts ht_program_describe(const ht_program *program);
 void ht_dump(const ht_tape *tape, FILE *file);
 /** Prints a program: the planned steps with physical order, offset and place. */
 void ht_program_dump(const ht_program *program, FILE *file);
+/** Prints the time of the runs by op, for a program compiled with .profile = 1. */
+void ht_profile(const ht_program *program, FILE *file);
 
 #ifdef __cplusplus
 }

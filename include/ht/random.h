@@ -42,7 +42,7 @@ HT_RANDOM_FUNCTION uint32_t ht_random_word(uint64_t key, uint64_t step, uint64_t
     return r.word[element & 3];
 }
 
-/** Uniform in the open interval (0, 1), with 24 bits (the last one set), exact in f32 and f64 alike. */
+/** Uniform in the open interval (0, 1): odd multiples of 2^-24, so exact in f32 and f64 alike. */
 HT_RANDOM_FUNCTION double ht_random_unit(uint32_t word) { return ((double)(word >> 9) + 0.5) * 0x1p-23; }
 
 /** Mixes two words into a key (finaliser of SplitMix64). */

@@ -83,8 +83,9 @@ ht_status ht_store_load(ht_store *store, const char *path, ht_error *error);
 ht_status ht_file_metadata(const char *path, const char *key, char *value, size_t bytes, ht_error *error);
 
 /**
- * Writes MANIFEST into a folder: one line "crc32 bytes name" for each of the named files in it (CRC-32 of zlib),
- * durably, as ht_store_save does. Write it last: a folder without a manifest that verifies is no checkpoint.
+ * Writes MANIFEST into a folder: one line "crc32 bytes name" for each of the named files in it (CRC-32 of zlib), and a
+ * last one for MANIFEST itself, over the lines before it; durably, as ht_store_save does. Write it last: a folder
+ * without a manifest that verifies is no checkpoint.
  */
 ht_status ht_manifest_write(const char *folder, const char *const *names, int32_t count, ht_error *error);
 /** Checks every line of MANIFEST. EFORMAT names the file that is damaged, EIO what cannot be read. */

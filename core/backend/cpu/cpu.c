@@ -14,7 +14,7 @@
 /* Leaves have no kernel: the planner gives them memory. */
 #define ENTRY(name) [HTI_OP_##name] = &hti_cpu_##name
 static const hti_kernel *const kernels[HTI_OPS] = {
-    ENTRY(stop),       ENTRY(cast),       ENTRY(affine),       ENTRY(exp),          ENTRY(expm1),
+    [HTI_OP_truncate] = &hti_cpu_cast, ENTRY(stop), ENTRY(cast),       ENTRY(affine),       ENTRY(exp),          ENTRY(expm1),
     ENTRY(log),        ENTRY(log1p),      ENTRY(sqrt),         ENTRY(safe_sqrt),    ENTRY(square),
     ENTRY(reciprocal), ENTRY(pow),        ENTRY(sin),          ENTRY(cos),          ENTRY(tanh),
     ENTRY(sigmoid),    ENTRY(softplus),   ENTRY(leaky_relu),   ENTRY(leaky_gate),   ENTRY(abs),

@@ -1,0 +1,30 @@
+/* The derivative rules as the two transforms use them. Private to autograd. */
+#ifndef HTI_DERIVE_H
+#define HTI_DERIVE_H
+
+#include "base/internal.h"
+#include "tape/attributes.h"
+#include "tape/tape_internal.h"
+
+/* a + b where an empty value is a symbolic zero. */
+ht_var hti_accumulate(ht_var a, ht_var b, const char *where);
+/* partial . cotangent of a POINTWISE op, without the multiplication by constant one. */
+ht_var hti_pointwise_rule(const hti_call *call, int32_t input, ht_var direction);
+
+/*
+ * VJP over ids: cotangent[id] is added to for every leaf that asks. `leaf` marks nodes through which nothing passes.
+ * Arrays have `limit` entries, the tape's count when the transform began.
+ */
+typedef struct hti_walk {
+    ht_tape *tape;
+    int32_t limit;
+    bool *reached;     /* depends on a leaf through edges that carry a derivative, or is one */
+    bool *leaf;
+    ht_var *value;     /* cotangents (VJP) or tangents (JVP) by id; empty is zero */
+} hti_walk;
+
+/* Marks leaves and what depends on them; false (sticky error) without memory. Release with hti_walk_end. */
+bool hti_walk_begin(hti_walk *walk, ht_tape *tape, ht_vars leaves);
+void hti_walk_end(hti_walk *walk);
+
+#endif

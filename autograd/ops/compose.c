@@ -1,0 +1,106 @@
+/* Compositions: recorded in other ops at once, so they need no rule, no kernel and no test of closure of their own. */
+#include "rules.h"
+
+/* ---- softmax family: the largest is taken out as a constant, which changes neither value nor derivative ---- */
+
+static ht_var shifted(ht_var x, int32_t axis, const char *where)
+{
+    return ht_sub_(x, ht_max_along_(x, axis, where), where);
+}
+
+static ht_shape without(ht_var x, int32_t axis)
+{
+    ht_shape shape = ht_var_shape(x);
+    if (axis >= 0 && axis < shape.rank) shape.dim[axis] = 1;
+    return shape;
+}
+
+static ht_var log_of_sum(ht_var z, int32_t axis, const char *where)
+{
+    return ht_log_(ht_sum_to_(ht_exp_(z, where), without(z, axis), where), where);
+}
+
+ht_var ht_logsumexp_(ht_var x, int32_t axis, const char *where)
+{
+    return ht_add_(log_of_sum(shifted(x, axis, where), axis, where), ht_max_along_(x, axis, where), where);
+}
+
+ht_var ht_log_softmax_(ht_var x, int32_t axis, const char *where)
+{
+    ht_var z = shifted(x, axis, where);
+    return ht_sub_(z, log_of_sum(z, axis, where), where);
+}
+
+ht_var ht_softmax_(ht_var x, int32_t axis, const char *where)
+{
+    ht_var e = ht_exp_(shifted(x, axis, where), where);
+    return ht_div_(e, ht_sum_to_(e, without(x, axis), where), where);
+}
+
+/* ---- losses ---- */
+
+/* softplus(z) - z t: the derivative sigmoid(z) - t is exact at every magnitude. */
+ht_var ht_sigmoid_cross_entropy_(ht_var logits, ht_var target, const char *where)
+{
+    return ht_mean_(ht_sub_(ht_softplus_(logits, where), ht_mul_(logits, target, where), where), where);
+}
+
+ht_var ht_dice_loss_(ht_var p, ht_var t, double smooth, const char *where)
+{
+    ht_var overlap = ht_affine_(ht_sum_(ht_mul_(p, t, where), where), 2, smooth, where);
+    ht_var size = ht_offset_(ht_add_(ht_sum_(p, where), ht_sum_(t, where), where), smooth, where);
+    return ht_affine_(ht_div_(overlap, size, where), -1, 1, where);
+}
+
+ht_var ht_charbonnier_(ht_var x, double delta, const char *where)
+{
+    return ht_sqrt_(ht_offset_(ht_square_(x, where), delta * delta, where), where);
+}
+
+/* ---- lists ---- */
+
+ht_var ht_dot_(ht_vars u, ht_vars v, const char *where)
+{
+    ht_var sum = {0};
+    ht_tape *tape = hti_tape_of(u.at, u.count);
+    if (u.count != v.count)
+        return ht_tape_fail(tape, where, HT_ESHAPE, "dot: lists of %d and %d values", (int)u.count, (int)v.count);
+    for (int32_t i = 0; i < u.count; i++) {
+        if (!ht_shape_equal(ht_var_shape(u.at[i]), ht_var_shape(v.at[i])))
+            return ht_tape_fail(tape, where, HT_ESHAPE, "dot: the shapes of entry %d differ", (int)i);
+        ht_var part = ht_sum_(ht_mul_(u.at[i], v.at[i], where), where);
+        sum = i == 0 ? part : ht_add_(sum, part, where);
+    }
+    return sum;
+}
+
+ht_var ht_norm_(ht_vars u, const char *where) { return ht_safe_sqrt_(ht_dot_(u, u, where), where); }
+
+ht_vars ht_scale_by_(ht_vars u, ht_var a, const char *where)
+{
+    ht_tape *tape = hti_tape_of(u.at, u.count);
+    ht_vars none = {0};
+    ht_var *out = tape ? hti_arena_array(&tape->arena, u.count, sizeof *out) : NULL;
+    if (!out) return none;
+    for (int32_t i = 0; i < u.count; i++) out[i] = ht_mul_(u.at[i], a, where);
+    return ht_vars_new(tape, out, u.names, u.count);
+}
+
+ht_vars ht_unit_(ht_vars u, const char *where)
+{
+    return ht_scale_by_(u, ht_reciprocal_(ht_norm_(u, where), where), where);
+}
+
+ht_vars ht_add_scaled_(ht_vars u, ht_vars v, ht_var a, const char *where)
+{
+    ht_tape *tape = hti_tape_of(u.at, u.count);
+    ht_vars none = {0};
+    if (tape && u.count != v.count) {
+        ht_tape_fail(tape, where, HT_ESHAPE, "add_scaled: lists of %d and %d values", (int)u.count, (int)v.count);
+        return none;
+    }
+    ht_var *out = tape ? hti_arena_array(&tape->arena, u.count, sizeof *out) : NULL;
+    if (!out) return none;
+    for (int32_t i = 0; i < u.count; i++) out[i] = ht_add_(u.at[i], ht_mul_(v.at[i], a, where), where);
+    return ht_vars_new(tape, out, u.names, u.count);
+}

@@ -1,0 +1,210 @@
+/*
+ * Pointwise ops of one operand, one row each: partial derivative as recorded ops, and samples. The scalar formulas stand
+ * in core/kernel/pointwise.inl. Rules at kinks: relu'(0) = 0, leaky'(0) = slope, abs'(0) = 0.
+ */
+#include "rules.h"
+
+ht_status hti_same_real(const hti_call *call, hti_spec *out, ht_error *error)
+{
+    out->dtype = ht_var_dtype(call->in[0]);
+    for (int32_t k = 0; k < call->inputs; k++) {
+        ht_dtype is = ht_var_dtype(call->in[k]);
+        if (is == HT_I32) return ht_fail(error, HT_EDTYPE, "input %d is i32; expected a real type (ht_cast)", (int)k);
+        if (is != out->dtype)
+            return ht_fail(error, HT_EDTYPE, "inputs are %s and %s; expected one type (ht_cast)",
+                           ht_dtype_name(out->dtype), ht_dtype_name(is));
+    }
+    return HT_OK;
+}
+
+ht_status hti_shape_pointwise(const hti_call *call, hti_spec *out, ht_error *error)
+{
+    char a[HT_SHAPE_TEXT], b[HT_SHAPE_TEXT];
+    out->shape = hti_in_shape(call, 0);
+    for (int32_t k = 1; k < call->inputs; k++)
+        if (!ht_shape_equal(out->shape, hti_in_shape(call, k)))
+            return ht_fail(error, HT_ESHAPE, "%s and %s differ; expected equal shapes", ht_shape_text(out->shape, a),
+                           ht_shape_text(hti_in_shape(call, k), b));
+    return hti_same_real(call, out, error);
+}
+
+ht_var hti_fill_like(ht_var x, double value, const char *where)
+{
+    return ht_cast_(ht_fill_(x.tape, value, ht_var_shape(x), where), ht_var_dtype(x), where);
+}
+
+bool hti_fill_value(ht_var x, double *value)
+{
+    if (!hti_is(x, HTI_OP_fill)) return false;
+    *value = ((const hti_fill_attributes *)hti_node_of(x)->attributes)->value;
+    return true;
+}
+
+ht_var hti_with_numbers(hti_op_id op, ht_var x, double factor, double term, const char *where)
+{
+    hti_affine_attributes a;
+    memset(&a, 0, sizeof a);
+    a.factor = factor;
+    a.term = term;
+    return hti_emit(x.tape, op, &a, &x, 1, where);
+}
+
+static double number(const hti_call *c) { return ((const hti_affine_attributes *)c->attributes)->factor; }
+
+/* ---- partial derivatives: x = c->in[0], y = c->self ---- */
+#define X (c->in[0])
+#define Y (c->self)
+#define W (c->where)
+#define PARTIAL(name, value)                                     \
+    static ht_var d_##name(const hti_call *c, int32_t input)     \
+    {                                                            \
+        (void)input;                                             \
+        return value;                                            \
+    }
+
+PARTIAL(affine, hti_fill_like(X, number(c), W))
+PARTIAL(exp, Y)
+PARTIAL(expm1, ht_offset_(Y, 1, W))
+PARTIAL(log, ht_reciprocal_(X, W))
+PARTIAL(log1p, ht_reciprocal_(ht_offset_(X, 1, W), W))
+PARTIAL(sqrt, ht_scale_(ht_reciprocal_(Y, W), 0.5, W))
+PARTIAL(square, ht_scale_(X, 2, W))
+PARTIAL(reciprocal, ht_neg_(ht_square_(Y, W), W))
+PARTIAL(pow, ht_scale_(ht_pow_(X, number(c) - 1, W), number(c), W))
+PARTIAL(sin, ht_cos_(X, W))
+PARTIAL(cos, ht_neg_(ht_sin_(X, W), W))
+PARTIAL(tanh, ht_affine_(ht_square_(Y, W), -1, 1, W))
+PARTIAL(sigmoid, ht_mul_(Y, ht_sigmoid_(ht_neg_(X, W), W), W)) /* not y (1 - y): that cancels for large x */
+PARTIAL(softplus, ht_sigmoid_(X, W))
+PARTIAL(leaky_relu, hti_with_numbers(HTI_OP_leaky_gate, X, number(c), 0, W))
+PARTIAL(abs, ht_sign_(X, W))
+
+/* At 0 the inner root is taken of 1 instead, so that no infinity is formed that a later zero would turn into NaN. */
+static ht_var d_safe_sqrt(const hti_call *c, int32_t input)
+{
+    (void)input;
+    ht_var above = hti_emit(X.tape, HTI_OP_positive, NULL, &X, 1, W);
+    ht_var safe = ht_where_(above, X, hti_fill_like(X, 1, W), W);
+    return ht_where_(above, ht_scale_(ht_reciprocal_(ht_sqrt_(safe, W), W), 0.5, W), hti_fill_like(X, 0, W), W);
+}
+
+/* ---- samples: the op alone, at a rank 2 shape, and on sides of its kink or inside its domain ---- */
+#define MATRIX {{2, {3, 4}}}
+#define SAMPLE(name, call)                                             \
+    static ht_var record_##name(ht_tape *tape, const ht_var *in)       \
+    {                                                                  \
+        (void)tape;                                                    \
+        return call;                                                   \
+    }
+
+#define ROW_OF(op, kind_, branch_, partial_, attributes_, ...)                                                             \
+    static const hti_sample samples_##op[] = {__VA_ARGS__};                                                    \
+    const hti_op hti_op_##op = {.name = #op, .id = HTI_OP_##op, .kind = kind_, .inputs = 1,                    \
+                                .attribute_bytes = attributes_, .branch = branch_, .shape = hti_shape_pointwise,   \
+                                .partial = partial_, HTI_SAMPLES(samples_##op)};
+#define ROW(op, kind_, ...) ROW_OF(op, kind_, HTI_NO_BRANCH, __VA_ARGS__)
+#define KINKED(op, kind_, ...) ROW_OF(op, kind_, HTI_BRANCH_SIGN, __VA_ARGS__)
+#define NONE 0
+#define NUMBERS sizeof(hti_affine_attributes)
+#define ANY(op) {"around zero", 1, MATRIX, -1.5, 1.5, record_##op}
+#define ABOVE(op) {"above zero", 1, MATRIX, 0.3, 2, record_##op}
+#define BELOW(op) {"below zero", 1, MATRIX, -2, -0.3, record_##op}
+
+SAMPLE(affine, ht_affine(in[0], -1.5, 0.25))
+SAMPLE(exp, ht_exp(in[0]))
+SAMPLE(expm1, ht_expm1(in[0]))
+SAMPLE(log, ht_log(in[0]))
+SAMPLE(log1p, ht_log1p(in[0]))
+SAMPLE(sqrt, ht_sqrt(in[0]))
+SAMPLE(safe_sqrt, ht_safe_sqrt(in[0]))
+SAMPLE(square, ht_square(in[0]))
+SAMPLE(reciprocal, ht_reciprocal(in[0]))
+SAMPLE(pow, ht_pow(in[0], 2.5))
+SAMPLE(sin, ht_sin(in[0]))
+SAMPLE(cos, ht_cos(in[0]))
+SAMPLE(tanh, ht_tanh(in[0]))
+SAMPLE(sigmoid, ht_sigmoid(in[0]))
+SAMPLE(softplus, ht_softplus(in[0]))
+SAMPLE(leaky_relu, ht_leaky_relu(in[0], 0.2))
+SAMPLE(leaky_gate, hti_with_numbers(HTI_OP_leaky_gate, in[0], 0.2, 0, HT_HERE))
+SAMPLE(abs, ht_abs(in[0]))
+SAMPLE(sign, ht_sign(in[0]))
+SAMPLE(round, ht_round(in[0]))
+SAMPLE(positive, hti_emit(in[0].tape, HTI_OP_positive, NULL, in, 1, HT_HERE))
+
+ROW(affine, HTI_POINTWISE, d_affine, NUMBERS, ANY(affine))
+ROW(exp, HTI_POINTWISE, d_exp, NONE, ANY(exp))
+ROW(expm1, HTI_POINTWISE, d_expm1, NONE, ANY(expm1))
+ROW(log, HTI_POINTWISE, d_log, NONE, ABOVE(log))
+ROW(log1p, HTI_POINTWISE, d_log1p, NONE, ABOVE(log1p))
+ROW(sqrt, HTI_POINTWISE, d_sqrt, NONE, ABOVE(sqrt))
+ROW(safe_sqrt, HTI_POINTWISE, d_safe_sqrt, NONE, ABOVE(safe_sqrt))
+ROW(square, HTI_POINTWISE, d_square, NONE, ANY(square))
+ROW(reciprocal, HTI_POINTWISE, d_reciprocal, NONE, ABOVE(reciprocal), BELOW(reciprocal))
+ROW(pow, HTI_POINTWISE, d_pow, NUMBERS, ABOVE(pow))
+ROW(sin, HTI_POINTWISE, d_sin, NONE, ANY(sin))
+ROW(cos, HTI_POINTWISE, d_cos, NONE, ANY(cos))
+ROW(tanh, HTI_POINTWISE, d_tanh, NONE, ANY(tanh))
+ROW(sigmoid, HTI_POINTWISE, d_sigmoid, NONE, ANY(sigmoid))
+ROW(softplus, HTI_POINTWISE, d_softplus, NONE, ANY(softplus))
+KINKED(leaky_relu, HTI_POINTWISE, d_leaky_relu, NUMBERS, ABOVE(leaky_relu), BELOW(leaky_relu))
+KINKED(leaky_gate, HTI_CONSTANT, NULL, NUMBERS, ABOVE(leaky_gate), BELOW(leaky_gate))
+KINKED(abs, HTI_POINTWISE, d_abs, NONE, ABOVE(abs), BELOW(abs))
+KINKED(sign, HTI_CONSTANT, NULL, NONE, ABOVE(sign), BELOW(sign))
+ROW(round, HTI_CONSTANT, NULL, NONE, ABOVE(round))
+KINKED(positive, HTI_CONSTANT, NULL, NONE, ABOVE(positive), BELOW(positive))
+
+/* ---- recording ---- */
+#define RECORD(op) \
+    ht_var ht_##op##_(ht_var x, const char *where) { return hti_emit(x.tape, HTI_OP_##op, NULL, &x, 1, where); }
+
+RECORD(exp)
+RECORD(expm1)
+RECORD(log)
+RECORD(log1p)
+RECORD(sqrt)
+RECORD(safe_sqrt)
+RECORD(square)
+RECORD(reciprocal)
+RECORD(sin)
+RECORD(cos)
+RECORD(tanh)
+RECORD(sigmoid)
+RECORD(softplus)
+RECORD(abs)
+RECORD(sign)
+RECORD(round)
+
+ht_var ht_leaky_relu_(ht_var x, double slope, const char *where)
+{
+    return hti_with_numbers(HTI_OP_leaky_relu, x, slope, 0, where);
+}
+
+ht_var ht_relu_(ht_var x, const char *where) { return ht_leaky_relu_(x, 0, where); }
+
+ht_var ht_pow_(ht_var x, double exponent, const char *where)
+{
+    if (!ht_ok(x)) return hti_with_numbers(HTI_OP_pow, x, exponent, 0, where);
+    if (exponent == 0) return hti_fill_like(x, 1, where);
+    if (exponent == 1) return x;
+    if (exponent == 2) return ht_square_(x, where);
+    return hti_with_numbers(HTI_OP_pow, x, exponent, 0, where);
+}
+
+/* a (f x + t) + b is one affine map; of a constant it is a constant. */
+ht_var ht_affine_(ht_var x, double factor, double term, const char *where)
+{
+    double value;
+    if (ht_ok(x) && factor == 1 && term == 0) return x;
+    if (hti_fill_value(x, &value)) return hti_fill_like(x, factor * value + term, where);
+    if (hti_is(x, HTI_OP_affine)) {
+        const hti_node *node = hti_node_of(x);
+        const hti_affine_attributes *inner = node->attributes;
+        return ht_affine_(node->in[0], factor * inner->factor, factor * inner->term + term, where);
+    }
+    return hti_with_numbers(HTI_OP_affine, x, factor, term, where);
+}
+
+ht_var ht_scale_(ht_var x, double factor, const char *where) { return ht_affine_(x, factor, 0, where); }
+ht_var ht_offset_(ht_var x, double term, const char *where) { return ht_affine_(x, 1, term, where); }
+ht_var ht_neg_(ht_var x, const char *where) { return ht_affine_(x, -1, 0, where); }

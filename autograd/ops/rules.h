@@ -1,0 +1,39 @@
+/* Shape rules and small helpers that several op families share. Private to autograd/ops. */
+#ifndef HTI_RULES_H
+#define HTI_RULES_H
+
+#include <string.h>
+
+#include <ht/ops.h>
+
+#include "base/internal.h"
+#include "tape/attributes.h"
+#include "tape/tape_internal.h"
+
+/* The tape of the first value that has one. */
+static inline ht_tape *hti_tape_of(const ht_var *in, int32_t count)
+{
+    for (int32_t i = 0; i < count; i++)
+        if (in[i].tape) return in[i].tape;
+    return NULL;
+}
+
+/* All inputs real, of one type and one shape: the result alike. */
+ht_status hti_shape_pointwise(const hti_call *call, hti_spec *out, ht_error *error);
+/* EDTYPE unless every input is real and of one type; out->dtype is set. */
+ht_status hti_same_real(const hti_call *call, hti_spec *out, ht_error *error);
+
+static inline ht_shape hti_in_shape(const hti_call *call, int32_t k) { return ht_var_shape(call->in[k]); }
+
+/* A constant with the shape and type of x. */
+ht_var hti_fill_like(ht_var x, double value, const char *where);
+/* The value of a constant that is one number everywhere; false for any other value. */
+bool hti_fill_value(ht_var x, double *value);
+
+/* Records an op with the affine attributes. */
+ht_var hti_with_numbers(hti_op_id op, ht_var x, double factor, double term, const char *where);
+
+/* Broadcasts two values against each other; false (sticky error) if they do not fit. */
+bool hti_broadcast_pair(const char *op, ht_var *a, ht_var *b, const char *where);
+
+#endif

@@ -1,0 +1,52 @@
+/* What VJP and JVP share: the marking of what depends on the leaves, and the two small rules. */
+#include <stdlib.h>
+
+#include <ht/ops.h>
+
+#include "derive.h"
+
+ht_var hti_accumulate(ht_var a, ht_var b, const char *where)
+{
+    if (!ht_ok(a)) return b;
+    if (!ht_ok(b)) return a;
+    return ht_add_(a, b, where);
+}
+
+ht_var hti_pointwise_rule(const hti_call *call, int32_t input, ht_var direction)
+{
+    return ht_mul_(call->op->partial(call, input), direction, call->where);
+}
+
+bool hti_walk_begin(hti_walk *walk, ht_tape *tape, ht_vars leaves)
+{
+    *walk = (hti_walk){.tape = tape, .limit = tape->count};
+    size_t count = (size_t)tape->count;
+    walk->reached = calloc(count, sizeof *walk->reached);
+    walk->leaf = calloc(count, sizeof *walk->leaf);
+    walk->value = calloc(count, sizeof *walk->value);
+    if (!walk->reached || !walk->leaf || !walk->value) {
+        ht_tape_fail(tape, HT_HERE, HT_ENOMEM, "derivative: the system gave no memory");
+        hti_walk_end(walk);
+        return false;
+    }
+    int32_t first = tape->count;
+    for (int32_t i = 0; i < leaves.count; i++) {
+        int32_t id = leaves.at[i].id;
+        walk->leaf[id] = walk->reached[id] = true;
+        if (id < first) first = id;
+    }
+    for (int32_t id = first + 1; id < walk->limit; id++) {
+        const hti_node *node = &tape->nodes[id];
+        for (int32_t k = 0; k < node->inputs && !walk->reached[id]; k++)
+            walk->reached[id] = hti_carries(node->op, k) && walk->reached[node->in[k].id];
+    }
+    return true;
+}
+
+void hti_walk_end(hti_walk *walk)
+{
+    free(walk->reached);
+    free(walk->leaf);
+    free(walk->value);
+    *walk = (hti_walk){0};
+}

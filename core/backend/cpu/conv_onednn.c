@@ -1,0 +1,537 @@
+/*
+ * Convolution by oneDNN 2, f32: activations channels last, weights in the format that the primitive likes best, which
+ * the planner keeps packed. The data gradient at stride 1 is the forward primitive on weights turned round, which is
+ * the better kernel; turning happens in packing. A weight gradient whose sum oneDNN would split by threads is cut into
+ * slices fixed by the problem, one thread each, added in order. Implementations named "ref" are left to conv_gemm.c.
+ */
+#include "backend/cpu/conv.h"
+
+#ifdef HT_ONEDNN
+
+#include <dnnl.h>
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend/cpu/conv_packing.h"
+#include "base/internal.h"
+
+enum {
+    SLICES = 8,           /* of a weight gradient, at most */
+    BANDS = 4,            /* slices of a single image */
+    BAND_ROWS = 4,        /* of the result in a band, at least */
+    BAND_PLACES = 1024,   /* and at least so many places, or summing the slices costs more than it gives */
+    BLOCK_CHANNELS = 16,  /* of x over blocks of pixels, at most */
+    SCRATCH_LIMIT = 64 << 20
+};
+
+/* What one primitive computes. FLIPPED: a forward primitive from g to x on weights turned round. */
+typedef enum primitive_kind { FORWARD = 0, FLIPPED, TO_INPUT, TO_WEIGHT } primitive_kind;
+
+/* The part of a convolution that one primitive computes, in its own words: source, weights, destination. */
+typedef struct part_shape {
+    int64_t batch, image[3], out[3], before[3], after[3];
+} part_shape;
+
+typedef struct slice {
+    dnnl_primitive_t primitive;
+    dnnl_stream_t stream;
+    dnnl_memory_t memory[4];      /* source, weights, destination, scratchpad */
+    void *handle[4];              /* what the memories point to now */
+    int64_t x, y;                 /* where it begins in x and y, in bytes */
+} slice;
+
+typedef struct onednn_state {
+    dnnl_engine_t engine;
+    primitive_kind kind;
+    int32_t threads, slice_count;
+    bool sliced;                  /* one thread for each slice; else one slice, by all threads */
+    slice slices[SLICES];
+    size_t scratchpad;            /* of one primitive */
+    bool blocked;                 /* computes x over blocks of pixels first, in scratch */
+    hti_conv_frame blocks;
+    size_t blocks_bytes;
+    hti_weight_layout layout;
+    char implementation[48], algorithm[80];
+} onednn_state;
+
+static const int argument_of[4][3] = {
+    {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DST},
+    {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DST},
+    {DNNL_ARG_DIFF_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DIFF_DST},
+    {DNNL_ARG_SRC, DNNL_ARG_DIFF_WEIGHTS, DNNL_ARG_DIFF_DST},
+};
+
+static int32_t team_of(const onednn_state *s)
+{
+    return s->threads < s->slice_count ? s->threads : s->slice_count;
+}
+
+static ht_status status_of(dnnl_status_t status)
+{
+    return status == dnnl_success ? HT_OK : status == dnnl_out_of_memory ? HT_ENOMEM : HT_EUNSUPPORTED;
+}
+
+/* ---- descriptors ---- */
+
+/* Dense, channels last. */
+static dnnl_status_t describe_activation(dnnl_memory_desc_t *md, int32_t axes, int64_t batch, int64_t channels,
+                                         const int64_t places[3])
+{
+    dnnl_dims_t dims = {batch, channels}, strides = {0};
+    int64_t stride = channels;
+    strides[1] = 1;
+    for (int32_t k = axes - 1; k >= 0; k--) {
+        dims[2 + k] = places[3 - axes + k];
+        strides[2 + k] = stride;
+        stride *= places[3 - axes + k];
+    }
+    strides[0] = stride;
+    return dnnl_memory_desc_init_by_strides(md, axes + 2, dims, dnnl_f32, strides);
+}
+
+static dnnl_status_t describe_weights(dnnl_memory_desc_t *md, const hti_conv_problem *p, primitive_kind kind)
+{
+    const hti_conv_frame *f = &p->frame;
+    int64_t outer = f->filters / f->groups, inner = f->channels / f->groups;
+    dnnl_dims_t dims = {0};
+    int rank = 0;
+    if (f->groups > 1) dims[rank++] = f->groups;
+    dims[rank++] = kind == FLIPPED ? inner : outer;
+    dims[rank++] = kind == FLIPPED ? outer : inner;
+    for (int32_t k = 3 - p->axes; k < 3; k++) dims[rank++] = f->kernel[k];
+    return dnnl_memory_desc_init_by_tag(md, rank, dims, dnnl_f32, dnnl_format_tag_any);
+}
+
+typedef struct descriptors {
+    dnnl_memory_desc_t source, weights, destination;
+    dnnl_dims_t steps, dilations, before, after;
+} descriptors;
+
+static dnnl_status_t describe_part(const hti_conv_problem *p, primitive_kind kind, const part_shape *part,
+                                   descriptors *d)
+{
+    const hti_conv_frame *f = &p->frame;
+    bool flipped = kind == FLIPPED;
+    memset(d, 0, sizeof *d);
+    for (int32_t k = 0; k < p->axes; k++) {
+        int32_t from = 3 - p->axes + k;
+        d->steps[k] = f->step[from];
+        d->dilations[k] = f->dilation[from] - 1; /* oneDNN counts the places between taps */
+        d->before[k] = part->before[from];
+        d->after[k] = part->after[from];
+    }
+    dnnl_status_t status = describe_activation(&d->source, p->axes, part->batch, flipped ? f->filters : f->channels,
+                                               flipped ? part->out : part->image);
+    if (status != dnnl_success) return status;
+    status = describe_activation(&d->destination, p->axes, part->batch, flipped ? f->channels : f->filters,
+                                 flipped ? part->image : part->out);
+    return status != dnnl_success ? status : describe_weights(&d->weights, p, kind);
+}
+
+/* The primitive's descriptor, without implementations that are named "ref" or want very much scratch. */
+static dnnl_status_t choose_primitive(dnnl_engine_t engine, primitive_kind kind, const descriptors *d,
+                                      dnnl_primitive_desc_t *chosen)
+{
+    dnnl_convolution_desc_t forward, backward;
+    dnnl_primitive_desc_t first = NULL;
+    dnnl_primitive_attr_t attribute = NULL;
+    dnnl_alg_kind_t direct = dnnl_convolution_direct;
+    dnnl_status_t status = dnnl_dilated_convolution_forward_desc_init(
+        &forward, dnnl_forward_training, direct, &d->source, &d->weights, NULL, &d->destination, d->steps,
+        d->dilations, d->before, d->after);
+    if (status == dnnl_success) status = dnnl_primitive_attr_create(&attribute);
+    if (status == dnnl_success) status = dnnl_primitive_attr_set_scratchpad_mode(attribute, dnnl_scratchpad_mode_user);
+    if (status == dnnl_success) status = dnnl_primitive_attr_set_fpmath_mode(attribute, dnnl_fpmath_mode_strict);
+    if (status == dnnl_success) status = dnnl_primitive_desc_create(&first, &forward, attribute, engine, NULL);
+    if (status == dnnl_success && kind == TO_INPUT)
+        status = dnnl_dilated_convolution_backward_data_desc_init(&backward, direct, &d->source, &d->weights,
+                                                                  &d->destination, d->steps, d->dilations, d->before,
+                                                                  d->after);
+    if (status == dnnl_success && kind == TO_WEIGHT)
+        status = dnnl_dilated_convolution_backward_weights_desc_init(&backward, direct, &d->source, &d->weights, NULL,
+                                                                     &d->destination, d->steps, d->dilations,
+                                                                     d->before, d->after);
+    if (status == dnnl_success && (kind == TO_INPUT || kind == TO_WEIGHT)) {
+        status = dnnl_primitive_desc_create(chosen, &backward, attribute, engine, first);
+    } else {
+        *chosen = first;
+        first = NULL;
+    }
+    if (first) dnnl_primitive_desc_destroy(first);
+    if (attribute) dnnl_primitive_attr_destroy(attribute);
+    if (status != dnnl_success) return status;
+    const char *name = "ref";
+    status = dnnl_primitive_desc_query(*chosen, dnnl_query_impl_info_str, 0, &name);
+    const dnnl_memory_desc_t *pad = dnnl_primitive_desc_query_md(*chosen, dnnl_query_exec_arg_md, DNNL_ARG_SCRATCHPAD);
+    bool large = pad && dnnl_memory_desc_get_size(pad) > SCRATCH_LIMIT;
+    if (status == dnnl_success && (strncmp(name, "ref", 3) == 0 || large)) status = dnnl_unimplemented;
+    if (status != dnnl_success) dnnl_primitive_desc_destroy(*chosen);
+    return status;
+}
+
+/* ---- planning ---- */
+
+static ht_status pack_onednn(const void *own, const hti_conv_problem *p, const hti_tensor *from, void *packed,
+                             int32_t threads)
+{
+    const onednn_state *s = own;
+    (void)p;
+    hti_weight_pack(&s->layout, from->data, packed, threads);
+    return HT_OK;
+}
+
+static void release_onednn(void *own)
+{
+    onednn_state *s = own;
+    if (!s) return;
+    for (int32_t i = 0; i < s->slice_count; i++) {
+        slice *c = &s->slices[i];
+        for (int k = 0; k < 4; k++)
+            if (c->memory[k]) dnnl_memory_destroy(c->memory[k]);
+        if (c->primitive) dnnl_primitive_destroy(c->primitive);
+        if (c->stream) dnnl_stream_destroy(c->stream);
+    }
+    hti_weight_layout_free(&s->layout);
+    if (s->engine) dnnl_engine_destroy(s->engine);
+    free(s);
+}
+
+/* Adds a slice to the state; the first one decides the format, the others must choose the same. */
+static ht_status add_slice(onednn_state *s, const hti_conv_problem *p, primitive_kind kind, const part_shape *part,
+                           uint64_t *key)
+{
+    descriptors d;
+    dnnl_primitive_desc_t chosen = NULL;
+    slice *c = &s->slices[s->slice_count];
+    dnnl_status_t status = describe_part(p, kind, part, &d);
+    if (status == dnnl_success) status = choose_primitive(s->engine, kind, &d, &chosen);
+    if (status != dnnl_success) return status_of(status);
+    ht_status taken = HT_OK;
+    s->slice_count++;
+    status = dnnl_primitive_create(&c->primitive, chosen);
+    if (status == dnnl_success) status = dnnl_stream_create(&c->stream, s->engine, dnnl_stream_default_flags);
+    for (int k = 0; k < 4 && status == dnnl_success; k++) {
+        int argument = k < 3 ? argument_of[kind][k] : DNNL_ARG_SCRATCHPAD;
+        const dnnl_memory_desc_t *md = dnnl_primitive_desc_query_md(chosen, dnnl_query_exec_arg_md, argument);
+        status = dnnl_memory_create(&c->memory[k], md, s->engine, DNNL_MEMORY_NONE);
+        size_t bytes = hti_lines(dnnl_memory_desc_get_size(md));
+        if (k == 3 && bytes > s->scratchpad) s->scratchpad = bytes;
+        if (k != 1) continue;
+        uint64_t this_key = hti_weight_layout_key(md, kind == FLIPPED);
+        if (s->slice_count == 1 && status == dnnl_success) taken = hti_weight_layout_read(&s->layout, p, kind == FLIPPED, md);
+        if (s->slice_count > 1 && this_key != *key) taken = HT_EUNSUPPORTED;
+        *key = this_key;
+    }
+    const char *name = "";
+    dnnl_primitive_desc_query(chosen, dnnl_query_impl_info_str, 0, &name);
+    snprintf(s->implementation, sizeof s->implementation, "%s", name);
+    dnnl_primitive_desc_destroy(chosen);
+    return taken != HT_OK ? taken : status_of(status);
+}
+
+/* The whole convolution as one part. */
+static part_shape whole_part(const hti_conv_frame *f)
+{
+    part_shape part = {.batch = f->batch};
+    for (int32_t k = 0; k < 3; k++) {
+        part.image[k] = f->image[k];
+        part.out[k] = f->out[k];
+        part.before[k] = part.after[k] = f->pad[k];
+    }
+    return part;
+}
+
+/*
+ * Whether oneDNN's sums would depend on its number of threads. Found by trying 1 to 16: a weight gradient's do where
+ * it has few blocks of 16x16 channels to share out, or large images; with one spatial axis those of all faces do.
+ */
+static bool sums_vary(const hti_conv_problem *p)
+{
+    const hti_conv_frame *f = &p->frame;
+    int64_t outer = f->filters / f->groups, inner = f->channels / f->groups;
+    int64_t blocks = f->groups * ((outer + 15) / 16) * ((inner + 15) / 16);
+    int64_t weights = f->filters * inner * f->kernel[0] * f->kernel[1] * f->kernel[2];
+    int64_t places = f->out[0] * f->out[1] * f->out[2];
+    if (p->axes == 1) return true;
+    return p->face == HTI_CONV_TO_WEIGHT && (blocks < 32 || (weights <= 150000 && places >= 32 * 32));
+}
+
+/* Cuts part to rows [first, last) of y along the outermost axis, and notes where they and what they read begin. */
+static bool cut_band(const hti_conv_problem *p, int64_t first, int64_t last, part_shape *part, slice *at)
+{
+    const hti_conv_frame *f = &p->frame;
+    int32_t axis = 3 - p->axes;
+    int64_t begin = first * f->step[axis] - f->pad[axis];
+    int64_t end = (last - 1) * f->step[axis] - f->pad[axis] + (f->kernel[axis] - 1) * f->dilation[axis] + 1;
+    int64_t low = begin > 0 ? begin : 0, high = end < f->image[axis] ? end : f->image[axis];
+    part->before[axis] = low - begin;
+    part->after[axis] = end - high;
+    part->image[axis] = high - low;
+    part->out[axis] = last - first;
+    at->x += low * f->x[2 + axis] * (int64_t)sizeof(float);
+    at->y += first * f->y[2 + axis] * (int64_t)sizeof(float);
+    return high > low;
+}
+
+/* The forward primitive on weights turned round computes a data gradient at stride 1, if it need not crop. */
+static bool turn_part(const hti_conv_frame *f, part_shape *part)
+{
+    bool fits = true;
+    for (int32_t k = 0; k < 3; k++) {
+        int64_t reach = (f->kernel[k] - 1) * f->dilation[k];
+        part->before[k] = reach - f->pad[k];
+        part->after[k] = f->image[k] - f->out[k] + reach - part->before[k];
+        fits = fits && f->step[k] == 1 && part->before[k] >= 0 && part->after[k] >= 0;
+    }
+    return fits;
+}
+
+/* Slices of whole images, or of bands of rows if a weight gradient has few images: fixed by the problem. */
+static ht_status add_slices(onednn_state *s, const hti_conv_problem *p, uint64_t *key)
+{
+    const hti_conv_frame *f = &p->frame;
+    int64_t each = (f->batch + SLICES - 1) / SLICES, rows = f->out[3 - p->axes], bands = (BANDS + f->batch - 1) / f->batch;
+    int64_t places = f->out[0] * f->out[1] * f->out[2];
+    if (s->kind != TO_WEIGHT || rows < bands * BAND_ROWS || places < bands * BAND_PLACES) bands = 1;
+    ht_status status = HT_OK;
+    for (int64_t n = 0; n < f->batch && status == HT_OK; n += each)
+        for (int64_t b = 0; b < bands && status == HT_OK; b++) {
+            slice *c = &s->slices[s->slice_count];
+            part_shape part = whole_part(f);
+            if (s->kind == FLIPPED) turn_part(f, &part);
+            part.batch = f->batch - n < each ? f->batch - n : each;
+            c->x = n * f->x[0] * (int64_t)sizeof(float);
+            c->y = n * f->y[0] * (int64_t)sizeof(float);
+            if (bands > 1 && !cut_band(p, rows * b / bands, rows * (b + 1) / bands, &part, c)) return HT_EUNSUPPORTED;
+            status = add_slice(s, p, s->kind, &part, key);
+        }
+    return status;
+}
+
+static ht_status plan(onednn_state *s, const hti_conv_problem *p, primitive_kind kind, hti_choice *choice)
+{
+    const hti_conv_frame *f = &p->frame;
+    uint64_t key = 0;
+    ht_status status = status_of(dnnl_engine_create(&s->engine, dnnl_cpu, 0));
+    s->threads = p->threads;
+    s->sliced = sums_vary(p);
+    part_shape part = whole_part(f);
+    s->kind = kind;
+    if (kind == FLIPPED && !turn_part(f, &part)) return HT_EUNSUPPORTED;
+    hti_team(s->sliced ? 1 : s->threads); /* a primitive runs with as many threads as it was created with */
+    if (status == HT_OK) status = s->sliced ? add_slices(s, p, &key) : add_slice(s, p, s->kind, &part, &key);
+    if (status != HT_OK) return status;
+    choice->scratch_bytes = s->scratchpad * (size_t)team_of(s);
+    if (s->kind == TO_WEIGHT) {
+        choice->scratch_bytes += hti_lines(s->layout.bytes) * (size_t)s->slice_count;
+    } else {
+        choice->packed_bytes[1] = s->layout.bytes;
+        choice->packed_key[1] = key;
+    }
+    char slices[24] = "";
+    if (s->sliced) snprintf(slices, sizeof slices, ", %d slices", (int)s->slice_count);
+    snprintf(s->algorithm, sizeof s->algorithm, "onednn %s%s%s", s->implementation,
+             s->kind == FLIPPED ? ", flipped" : "", slices);
+    choice->algorithm = s->algorithm;
+    return HT_OK;
+}
+
+static ht_status prepare_kind(const hti_conv_problem *p, primitive_kind kind, void **own, hti_choice *choice)
+{
+    onednn_state *s = calloc(1, sizeof *s);
+    if (!s) return HT_ENOMEM;
+    *choice = (hti_choice){0};
+    ht_status status = plan(s, p, kind, choice);
+    if (status == HT_OK)
+        *own = s;
+    else
+        release_onednn(s);
+    return status;
+}
+
+/*
+ * A data gradient of stride s to few channels wastes most of the vectors. Over blocks of s x s pixels it is one of
+ * stride 1 to s s as many channels, with the same taps. Pixel i belongs to block (i + pad) / s.
+ */
+static bool block_problem(const hti_conv_problem *p, hti_conv_problem *blocks)
+{
+    const hti_conv_frame *f = &p->frame;
+    hti_conv_frame *b = &blocks->frame;
+    int64_t phases = 1;
+    *blocks = *p;
+    for (int32_t k = 0; k < 3; k++) {
+        if (f->dilation[k] != 1 || f->step[k] > BLOCK_CHANNELS) return false;
+        phases *= f->step[k];
+        b->kernel[k] = (f->kernel[k] + f->step[k] - 1) / f->step[k];
+        b->pad[k] = f->pad[k] / f->step[k];
+        b->image[k] = (f->image[k] - 1 + f->pad[k]) / f->step[k] - b->pad[k] + 1;
+        b->step[k] = 1;
+    }
+    b->channels = phases * f->channels;
+    return p->axes > 1 && f->groups == 1 && phases > 1 && b->channels <= BLOCK_CHANNELS;
+}
+
+static ht_status prepare_blocks(const hti_conv_problem *p, void **own, hti_choice *choice)
+{
+    hti_conv_problem blocks;
+    if (!block_problem(p, &blocks)) return HT_EUNSUPPORTED;
+    ht_status status = prepare_kind(&blocks, FLIPPED, own, choice);
+    if (status != HT_OK) return status;
+    onednn_state *s = *own;
+    const hti_conv_frame *b = &blocks.frame;
+    status = hti_weight_layout_unblock(&s->layout, &p->frame, b);
+    if (status != HT_OK) {
+        release_onednn(s);
+        return status;
+    }
+    s->blocked = true;
+    s->blocks = *b;
+    s->blocks_bytes = hti_lines((size_t)(b->batch * b->image[0] * b->image[1] * b->image[2] * b->channels) * sizeof(float));
+    choice->scratch_bytes += s->blocks_bytes;
+    choice->packed_key[1] = hti_hash(choice->packed_key[1], p->frame.step, sizeof p->frame.step);
+    choice->packed_key[1] = hti_hash(choice->packed_key[1], p->frame.kernel, sizeof p->frame.kernel);
+    snprintf(s->algorithm, sizeof s->algorithm, "onednn %s, flipped, over blocks", s->implementation);
+    return HT_OK;
+}
+
+static ht_status prepare_onednn(const hti_conv_problem *p, void **own, hti_choice *choice)
+{
+    if (p->dtype != HT_F32 || !p->usual) return HT_EUNSUPPORTED;
+    for (int32_t k = 0; k < 3; k++) { /* oneDNN infers the size of y, so it must be the usual one */
+        const hti_conv_frame *f = &p->frame;
+        int64_t room = f->image[k] + 2 * f->pad[k] - f->dilation[k] * (f->kernel[k] - 1) - 1;
+        if (room < 0 || f->out[k] != room / f->step[k] + 1) return HT_EUNSUPPORTED;
+    }
+    int32_t before = hti_team(p->threads);
+    ht_status status = HT_EUNSUPPORTED;
+    if (p->face == HTI_CONV_FORWARD) status = prepare_kind(p, FORWARD, own, choice);
+    if (p->face == HTI_CONV_TO_WEIGHT) status = prepare_kind(p, TO_WEIGHT, own, choice);
+    if (p->face == HTI_CONV_TO_INPUT) {
+        status = prepare_blocks(p, own, choice);
+        if (status == HT_EUNSUPPORTED) status = prepare_kind(p, FLIPPED, own, choice);
+        if (status == HT_EUNSUPPORTED) status = prepare_kind(p, TO_INPUT, own, choice);
+    }
+    hti_team(before);
+    return status;
+}
+
+/* ---- running ---- */
+
+typedef struct spreading {
+    const onednn_state *s;
+    const hti_conv_frame *f;
+    const float *from;
+    float *to;
+} spreading;
+
+/* From blocks to pixels, lines [begin, end) of all images. */
+static void spread_lines(void *context, int64_t begin, int64_t end)
+{
+    const spreading *k = context;
+    const hti_conv_frame *f = k->f, *b = &k->s->blocks;
+    for (int64_t line = begin; line < end; line++) {
+        int64_t n = line / f->image[1] / f->image[0], i0 = line / f->image[1] % f->image[0] + f->pad[0];
+        int64_t i1 = line % f->image[1] + f->pad[1];
+        int64_t row = (n * b->image[0] + i0 / f->step[0] - b->pad[0]) * b->image[1] + i1 / f->step[1] - b->pad[1];
+        int64_t phase = (i0 % f->step[0] * f->step[1] + i1 % f->step[1]) * f->step[2];
+        float *to = k->to + line * f->image[2] * f->channels;
+        for (int64_t i = f->pad[2]; i < f->image[2] + f->pad[2]; i++, to += f->channels) {
+            const float *from = k->from + (row * b->image[2] + i / f->step[2] - b->pad[2]) * b->channels +
+                                (phase + i % f->step[2]) * f->channels;
+            for (int64_t c = 0; c < f->channels; c++) to[c] = from[c];
+        }
+    }
+}
+
+static ht_status run_slice(const onednn_state *s, slice *c, void *const handle[4])
+{
+    dnnl_exec_arg_t arguments[4];
+    for (int k = 0; k < 4; k++) {
+        if (c->handle[k] != handle[k]) {
+            dnnl_status_t status = dnnl_memory_set_data_handle(c->memory[k], handle[k]);
+            if (status != dnnl_success) return status_of(status);
+            c->handle[k] = handle[k];
+        }
+        arguments[k].arg = k < 3 ? argument_of[s->kind][k] : DNNL_ARG_SCRATCHPAD;
+        arguments[k].memory = c->memory[k];
+    }
+    dnnl_status_t status = dnnl_primitive_execute(c->primitive, c->stream, 4, arguments);
+    if (status == dnnl_success) status = dnnl_stream_wait(c->stream);
+    return status_of(status);
+}
+
+/* Runs slice i with its part of the operands; a weight gradient goes to the slice's own memory. */
+static ht_status run_part(onednn_state *s, const hti_run *run, int32_t i, char *pad)
+{
+    slice *c = &s->slices[i];
+    char *in0 = run->in[0].data, *in1 = run->in[1].data, *out = run->out->data, *partial = run->scratch;
+    if (s->kind == TO_WEIGHT) {
+        void *handle[4] = {in0 + c->x, partial + (size_t)i * hti_lines(s->layout.bytes), in1 + c->y, pad};
+        return run_slice(s, c, handle);
+    }
+    if (s->kind == TO_INPUT) {
+        void *handle[4] = {out + c->x, in1, in0 + c->y, pad};
+        return run_slice(s, c, handle);
+    }
+    bool flipped = s->kind == FLIPPED;
+    if (s->blocked) out = run->scratch;
+    void *handle[4] = {in0 + (flipped ? c->y : c->x), in1, out + (flipped ? c->x : c->y), pad};
+    return run_slice(s, c, handle);
+}
+
+static ht_status run_sliced(onednn_state *s, const hti_run *run, char *pads)
+{
+    int32_t status = HT_OK;
+#pragma omp parallel num_threads(team_of(s))
+    {
+        char *pad = pads + s->scratchpad * (size_t)omp_get_thread_num();
+        omp_set_num_threads(1); /* what the primitives were created for */
+#pragma omp for schedule(dynamic)
+        for (int32_t i = 0; i < s->slice_count; i++) {
+            ht_status one = run_part(s, run, i, pad);
+            if (one != HT_OK) {
+#pragma omp atomic write
+                status = (int32_t)one;
+            }
+        }
+    }
+    return (ht_status)status;
+}
+
+static ht_status run_onednn(void *own, const hti_conv_problem *p, const hti_run *run)
+{
+    onednn_state *s = own;
+    size_t each = hti_lines(s->layout.bytes);
+    char *pads = (char *)run->scratch + (s->kind == TO_WEIGHT ? each * (size_t)s->slice_count : s->blocks_bytes);
+    int32_t before = hti_team(s->threads);
+    ht_status status = s->sliced ? run_sliced(s, run, pads) : run_part(s, run, 0, pads);
+    if (status == HT_OK && s->kind == TO_WEIGHT) {
+        hti_weight_unpack(&s->layout, run->scratch, (int64_t)(each / sizeof(float)), s->slice_count, run->out->data,
+                          s->threads);
+    }
+    if (status == HT_OK && s->blocked) {
+        spreading k = {s, &p->frame, run->scratch, run->out->data};
+        hti_parallel_for(s->threads, p->frame.batch * p->frame.image[0] * p->frame.image[1], 64, spread_lines, &k);
+    }
+    hti_team(before);
+    return status;
+}
+
+const hti_conv_method hti_conv_onednn = {.prepare = prepare_onednn, .run = run_onednn, .pack = pack_onednn,
+                                         .release = release_onednn};
+
+#else
+
+static ht_status prepare_nothing(const hti_conv_problem *problem, void **own, hti_choice *choice)
+{
+    (void)problem;
+    (void)own;
+    (void)choice;
+    return HT_EUNSUPPORTED;
+}
+
+const hti_conv_method hti_conv_onednn = {.prepare = prepare_nothing};
+
+#endif

@@ -1,0 +1,453 @@
+/*
+ * From a tape to steps: what nothing needs is left out; every value gets a physical order, chosen by the rule of its kernel
+ * and the orders of its inputs; a change of order and a packing of weights are steps of their own, done once per value.
+ * Images end up channels last, weights row-major.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "plan/plan.h"
+#include "tape/attributes.h"
+
+typedef struct builder {
+    ht_program *program;
+    const ht_tape *tape;
+    const hti_node *node; /* the one at work: its place goes into the steps it needs */
+    ht_error *error;
+    bool short_of_memory;
+} builder;
+
+bool hti_list_grow(void **at, int32_t *count, int32_t *room, size_t each)
+{
+    if (*count < *room) return true;
+    if (*room > INT32_MAX / 2) return false;
+    int32_t wanted = *room ? *room * 2 : 64;
+    void *grown = realloc(*at, (size_t)wanted * each);
+    if (!grown) return false;
+    *at = grown;
+    *room = wanted;
+    return true;
+}
+
+void hti_dense_strides(ht_shape shape, hti_order order, int64_t stride[HT_MAX_RANK])
+{
+    int64_t step = 1;
+    bool last = order == HTI_LAST && shape.rank >= 3 && shape.rank <= 5;
+    memset(stride, 0, sizeof(int64_t) * HT_MAX_RANK);
+    if (last) {
+        stride[1] = 1;
+        step = shape.dim[1];
+    }
+    for (int32_t i = shape.rank - 1; i >= 0; i--) {
+        if (last && i == 1) continue;
+        stride[i] = step;
+        step *= shape.dim[i];
+    }
+}
+
+bool hti_orders_agree(ht_shape shape)
+{
+    if (shape.rank < 3 || shape.rank > 5 || shape.dim[1] == 1) return true;
+    for (int32_t i = 2; i < shape.rank; i++)
+        if (shape.dim[i] != 1) return false;
+    return true;
+}
+
+/* ---- buffers and values ---- */
+
+static int32_t new_buffer(builder *b, size_t bytes, void *fixed)
+{
+    hti_buffer *buffer = HTI_PUSH(b->program->buffers);
+    if (!buffer) {
+        b->short_of_memory = true;
+        return 0;
+    }
+    *buffer = (hti_buffer){.bytes = bytes, .first = b->program->steps.count, .last = b->program->steps.count, .fixed = fixed};
+    return b->program->buffers.count - 1;
+}
+
+static int32_t new_value(builder *b, ht_dtype dtype, ht_shape shape, hti_order order, int32_t buffer)
+{
+    hti_value *value = HTI_PUSH(b->program->values);
+    size_t bytes = 0;
+    if (!value) {
+        b->short_of_memory = true;
+        return 0;
+    }
+    int32_t index = b->program->values.count - 1;
+    *value = (hti_value){.dtype = dtype, .shape = shape, .order = order, .in_order = {HTI_NOWHERE, HTI_NOWHERE}};
+    hti_dense_strides(shape, order, value->stride);
+    if (!hti_bytes(ht_shape_count(shape), ht_dtype_bytes(dtype), &bytes))
+        ht_fail(b->error, HT_ENOMEM, "%s: %s: a value has more bytes than memory can hold", b->node->where,
+                b->node->op->name);
+    if (buffer == HTI_NOWHERE) buffer = new_buffer(b, bytes, NULL);
+    b->program->values.at[index].buffer = buffer;
+    return index;
+}
+
+static hti_value *value_at(const builder *b, int32_t index) { return &b->program->values.at[index]; }
+
+static void touch(builder *b, int32_t buffer)
+{
+    hti_buffer *at = &b->program->buffers.at[buffer];
+    if (b->program->steps.count > at->last) at->last = b->program->steps.count;
+}
+
+/* ---- steps ---- */
+
+static hti_step *new_step(builder *b, hti_step_kind kind, const int32_t *in, int32_t inputs, int32_t out)
+{
+    ht_program *p = b->program;
+    int32_t *kept = hti_arena_array(&p->texts, inputs, sizeof *kept);
+    for (int32_t k = 0; k < inputs; k++) touch(b, value_at(b, in[k])->buffer);
+    if (out != HTI_NOWHERE) {
+        hti_buffer *buffer = &p->buffers.at[value_at(b, out)->buffer];
+        if (buffer->first > p->steps.count) buffer->first = p->steps.count;
+        touch(b, value_at(b, out)->buffer);
+    }
+    hti_step *step = kept ? HTI_PUSH(p->steps) : NULL;
+    if (!step) {
+        b->short_of_memory = true;
+        return NULL;
+    }
+    for (int32_t k = 0; k < inputs; k++) kept[k] = in[k];
+    *step = (hti_step){.kind = kind, .op = b->node->op, .inputs = inputs, .in = kept, .out = out,
+                       .scratch = HTI_NOWHERE, .packed = HTI_NOWHERE,
+                       .packed_for = {HTI_NOWHERE, HTI_NOWHERE, HTI_NOWHERE}};
+    step->where = b->node->where;
+    step->scope = hti_arena_text(&p->texts, b->node->scope ? b->node->scope : "");
+    return step;
+}
+
+/* The value, dense, in the order asked for: itself, or a copy that is made once. */
+static int32_t dense(builder *b, int32_t index, hti_order order)
+{
+    hti_value *value = value_at(b, index);
+    if (!value->view && (value->order == order || hti_orders_agree(value->shape))) return index;
+    if (value->in_order[order] != HTI_NOWHERE) return value->in_order[order];
+    int32_t copy = new_value(b, value->dtype, value->shape, order, HTI_NOWHERE);
+    value_at(b, index)->in_order[order] = copy;
+    new_step(b, HTI_STEP_COPY, &index, 1, copy);
+    b->program->facts.conversions++;
+    return copy;
+}
+
+/* ---- leaves and aliases ---- */
+
+static int32_t leaf(builder *b, const hti_node *node, int32_t id)
+{
+    ht_program *p = b->program;
+    ht_shape shape = node->spec.shape;
+    size_t bytes = 0;
+    if (node->op->id == HTI_OP_read) {
+        const hti_read_attributes *a = node->attributes;
+        int32_t buffer = new_buffer(b, 0, ht_store_data(a->store, (int32_t)a->index));
+        if (!b->short_of_memory) p->buffers.at[buffer].state = true;
+        return new_value(b, node->spec.dtype, shape, HTI_ROW, buffer);
+    }
+    if (node->op->id == HTI_OP_fill) shape = HT_SCALAR; /* one number; the shape is a view of it */
+    if (!hti_bytes(ht_shape_count(shape), ht_dtype_bytes(node->spec.dtype), &bytes)) return 0;
+    void *memory = p->backend->allocate(bytes ? bytes : 1);
+    int32_t buffer = new_buffer(b, bytes, memory);
+    b->short_of_memory = b->short_of_memory || !memory;
+    int32_t index = new_value(b, node->spec.dtype, node->spec.shape, HTI_ROW, buffer);
+    if (b->short_of_memory) return 0;
+    memset(memory, 0, bytes);
+    int64_t count = ht_shape_count(shape);
+    const double *numbers = node->op->id == HTI_OP_fill ? &((const hti_fill_attributes *)node->attributes)->value : NULL;
+    if (node->op->id == HTI_OP_constant) numbers = ((const hti_constant_attributes *)node->attributes)->numbers;
+    for (int64_t i = 0; numbers && i < count; i++) {
+        if (node->spec.dtype == HT_F32) ((float *)memory)[i] = (float)numbers[i];
+        else ((double *)memory)[i] = numbers[i];
+    }
+    if (node->op->id == HTI_OP_fill) {
+        hti_value *value = value_at(b, index);
+        memset(value->stride, 0, sizeof value->stride);
+        value->view = ht_shape_count(node->spec.shape) > 1;
+    }
+    if (node->op->id == HTI_OP_input) {
+        hti_named_input *input = HTI_PUSH(p->inputs);
+        const char *name = hti_arena_text(&p->texts, ((const hti_input_attributes *)node->attributes)->name);
+        if (input) *input = (hti_named_input){name, id, index};
+        b->short_of_memory = b->short_of_memory || !input || !name;
+    }
+    return index;
+}
+
+static bool all_zero_strides(const hti_value *value)
+{
+    for (int32_t i = 0; i < value->shape.rank; i++)
+        if (value->stride[i] != 0 && value->shape.dim[i] > 1) return false;
+    return true;
+}
+
+static int32_t alias(builder *b, const hti_node *node, int32_t from)
+{
+    hti_alias sort = node->op->alias;
+    if (sort == HTI_ALIAS_SAME) return from;
+    if (sort == HTI_ALIAS_RESHAPE && !all_zero_strides(value_at(b, from))) from = dense(b, from, HTI_ROW);
+    int32_t index = new_value(b, node->spec.dtype, node->spec.shape, HTI_ROW, value_at(b, from)->buffer);
+    hti_value *value = value_at(b, index);
+    const hti_value *source = value_at(b, from);
+    if (sort == HTI_ALIAS_BROADCAST) {
+        value->order = source->order;
+        for (int32_t i = 0; i < value->shape.rank; i++)
+            value->stride[i] = source->shape.dim[i] == value->shape.dim[i] ? source->stride[i] : 0;
+        value->view = ht_shape_count(value->shape) > 0;
+    } else if (all_zero_strides(source)) {
+        memset(value->stride, 0, sizeof value->stride);
+        value->view = ht_shape_count(value->shape) > 1;
+    }
+    return index;
+}
+
+/* ---- ops ---- */
+
+/* The order of a FOLLOW kernel: channels last if any whole input of the result's rank is, or if nothing says otherwise. */
+static hti_order followed(const builder *b, const int32_t *in, int32_t inputs, const hti_spec *spec)
+{
+    bool voted = false;
+    for (int32_t k = 0; k < inputs; k++) {
+        const hti_value *value = value_at(b, in[k]);
+        if (value->shape.rank != spec->shape.rank || value->view || hti_orders_agree(value->shape)) continue;
+        if (value->order == HTI_LAST) return HTI_LAST;
+        voted = true;
+    }
+    return !voted && inputs <= 1 && spec->shape.rank >= 4 && spec->shape.rank <= 5 &&
+                   (inputs == 0 || value_at(b, in[0])->shape.rank != spec->shape.rank)
+               ? HTI_LAST
+               : HTI_ROW;
+}
+
+static hti_order input_order(hti_order_rule rule, hti_order result, int32_t k)
+{
+    switch (rule) {
+    case HTI_ROW_ONLY: return HTI_ROW;
+    case HTI_LAST_ONLY: return HTI_LAST;
+    case HTI_CONV: return k == 0 ? HTI_LAST : HTI_ROW;
+    case HTI_CONV_WEIGHT: return HTI_LAST;
+    default: return result;
+    }
+}
+
+static hti_order result_order(const builder *b, hti_order_rule rule, const int32_t *in, int32_t inputs,
+                              const hti_spec *spec)
+{
+    switch (rule) {
+    case HTI_LAST_ONLY:
+    case HTI_CONV: return HTI_LAST;
+    case HTI_FOLLOW: return followed(b, in, inputs, spec);
+    default: return HTI_ROW;
+    }
+}
+
+static hti_tensor tensor_of(const hti_value *value, hti_order wanted)
+{
+    hti_tensor t = {.dtype = value->dtype, .shape = value->shape};
+    memcpy(t.stride, value->stride, sizeof t.stride);
+    if (!value->view && hti_orders_agree(value->shape)) hti_dense_strides(value->shape, wanted, t.stride);
+    return t;
+}
+
+/* Buffers for inputs that the kernel wants packed; equal packings of one value are made once. */
+static void pack_inputs(builder *b, const hti_kernel *kernel, const hti_choice *choice, const int32_t *in, int32_t inputs,
+                        int32_t packed_for[HTI_MAX_PACKED])
+{
+    ht_program *p = b->program;
+    for (int32_t k = 0; k < HTI_MAX_PACKED; k++) {
+        packed_for[k] = HTI_NOWHERE;
+        if (k >= inputs || choice->packed_bytes[k] == 0) continue;
+        for (int32_t i = 0; i < p->packings.count; i++)
+            if (p->packings.at[i].value == in[k] && p->packings.at[i].key == choice->packed_key[k])
+                packed_for[k] = p->packings.at[i].buffer;
+        if (packed_for[k] != HTI_NOWHERE) continue;
+        int32_t buffer = new_buffer(b, choice->packed_bytes[k], NULL);
+        hti_step *step = new_step(b, HTI_STEP_PACK, &in[k], 1, HTI_NOWHERE);
+        hti_packing *packing = HTI_PUSH(p->packings);
+        if (!step || !packing) {
+            b->short_of_memory = true;
+            return;
+        }
+        step->kernel = kernel;
+        step->packed = buffer;
+        step->packed_input = k;
+        step->pack_state = choice->state;
+        *packing = (hti_packing){in[k], buffer, choice->packed_key[k]};
+        packed_for[k] = buffer;
+        p->facts.conversions++;
+    }
+}
+
+static ht_status choose(builder *b, const hti_kernel *kernel, const void *attributes, const int32_t *in, int32_t inputs,
+                        int32_t out, hti_order order, hti_choice *choice)
+{
+    ht_program *p = b->program;
+    hti_tensor *tensors = calloc((size_t)inputs + 1, sizeof *tensors);
+    if (!tensors) return ht_fail(b->error, HT_ENOMEM, "plan: the system gave no memory");
+    for (int32_t k = 0; k < inputs; k++) tensors[k] = tensor_of(value_at(b, in[k]), input_order(kernel->order, order, k));
+    tensors[inputs] = tensor_of(value_at(b, out), order);
+    ht_status status = HT_OK;
+    ht_error error = {0};
+    if (kernel->prepare)
+        status = kernel->prepare(attributes, tensors, inputs, &tensors[inputs], p->threads, choice, &error);
+    if (status != HT_OK)
+        ht_fail(b->error, status, "%s: %s \"%s\": %.300s", b->node->where, b->node->op->name, b->node->scope,
+                error.message);
+    if (kernel->flop) {
+        double flop = kernel->flop(attributes, tensors, &tensors[inputs]);
+        p->facts.flop += flop;
+        if (kernel->order == HTI_CONV || kernel->order == HTI_CONV_WEIGHT) p->facts.convolution_flop += flop;
+    }
+    free(tensors);
+    return status;
+}
+
+static int32_t instruction(builder *b, const hti_node *node, int32_t *in)
+{
+    ht_program *p = b->program;
+    const hti_kernel *kernel = p->backend->kernels[node->op->id];
+    if (!kernel) {
+        ht_fail(b->error, HT_EUNSUPPORTED, "%s: %s: device \"%s\" has no kernel for it", node->where, node->op->name,
+                p->backend->name);
+        return 0;
+    }
+    hti_order order = result_order(b, kernel->order, in, node->inputs, &node->spec);
+    for (int32_t k = 0; k < node->inputs; k++) {
+        bool takes_views = kernel->views & (UINT32_C(1) << 31) || (k < 31 && kernel->views >> k & 1u);
+        if (value_at(b, in[k])->view && takes_views) continue;
+        in[k] = dense(b, in[k], input_order(kernel->order, order, k));
+    }
+    void *attributes = hti_arena_take(&p->texts, node->op->attribute_bytes);
+    if (!attributes) b->short_of_memory = true;
+    if (b->short_of_memory) return 0;
+    if (node->op->attribute_bytes) memcpy(attributes, node->attributes, node->op->attribute_bytes);
+    int32_t out = new_value(b, node->spec.dtype, node->spec.shape, order, HTI_NOWHERE);
+    hti_choice choice = {0};
+    if (b->short_of_memory || choose(b, kernel, attributes, in, node->inputs, out, order, &choice) != HT_OK) return 0;
+    int32_t packed_for[HTI_MAX_PACKED];
+    pack_inputs(b, kernel, &choice, in, node->inputs, packed_for);
+    int32_t scratch = choice.scratch_bytes ? new_buffer(b, choice.scratch_bytes, NULL) : HTI_NOWHERE;
+    hti_step *step = new_step(b, HTI_STEP_OP, in, node->inputs, out);
+    if (!step) {
+        if (kernel->release && choice.state) kernel->release(choice.state);
+        return 0;
+    }
+    step->kernel = kernel;
+    step->attributes = attributes;
+    step->choice = choice;
+    step->scratch = scratch;
+    memcpy(step->packed_for, packed_for, sizeof packed_for);
+    for (int32_t k = 0; k < HTI_MAX_PACKED; k++)
+        if (packed_for[k] != HTI_NOWHERE) p->buffers.at[packed_for[k]].last = p->steps.count - 1;
+    /* A buffer made before the packing and copying steps begins where its own step is. */
+    p->buffers.at[value_at(b, out)->buffer].first = p->steps.count - 1;
+    if (scratch != HTI_NOWHERE) p->buffers.at[scratch].first = p->buffers.at[scratch].last = p->steps.count - 1;
+    return out;
+}
+
+static int32_t build_node(builder *b, int32_t id)
+{
+    const hti_node *node = &b->tape->nodes[id];
+    b->node = node;
+    if (node->op->kind == HTI_LEAF) return leaf(b, node, id);
+    int32_t *in = calloc((size_t)node->inputs + 1, sizeof *in);
+    if (!in) {
+        b->short_of_memory = true;
+        return 0;
+    }
+    for (int32_t k = 0; k < node->inputs; k++) in[k] = b->program->node_value[node->in[k].id];
+    int32_t value = node->op->alias ? alias(b, node, in[0]) : instruction(b, node, in);
+    free(in);
+    return value;
+}
+
+/* ---- outputs and commits ---- */
+
+/* A dense row-major copy that the commit section does not change under the reader. */
+static int32_t settled(builder *b, int32_t value)
+{
+    int32_t row = dense(b, value, HTI_ROW);
+    hti_buffer *buffer = &b->program->buffers.at[value_at(b, row)->buffer];
+    if (buffer->fixed) {
+        int32_t copy = new_value(b, value_at(b, row)->dtype, value_at(b, row)->shape, HTI_ROW, HTI_NOWHERE);
+        new_step(b, HTI_STEP_COPY, &row, 1, copy);
+        row = copy;
+    }
+    b->program->buffers.at[value_at(b, row)->buffer].last = INT32_MAX;
+    return row;
+}
+
+static void finish(builder *b, ht_vars outputs)
+{
+    ht_program *p = b->program;
+    p->outputs = outputs.count;
+    p->output_values = hti_arena_array(&p->texts, outputs.count, sizeof *p->output_values);
+    p->output_nodes = hti_arena_array(&p->texts, outputs.count, sizeof *p->output_nodes);
+    if (!p->output_values || !p->output_nodes) b->short_of_memory = true;
+    for (int32_t i = 0; i < outputs.count && !b->short_of_memory; i++) {
+        b->node = hti_node_of(outputs.at[i]);
+        p->output_nodes[i] = outputs.at[i].id;
+        p->output_values[i] = settled(b, p->node_value[outputs.at[i].id]);
+    }
+    for (int32_t i = 0; i < b->tape->slot_count && !b->short_of_memory; i++) {
+        const hti_slot *slot = &b->tape->slots[i];
+        if (!slot->written) continue;
+        b->node = hti_node_of(slot->value);
+        int32_t value = settled(b, p->node_value[slot->value.id]);
+        hti_commit *commit = HTI_PUSH(p->commits);
+        if (commit) *commit = (hti_commit){slot->store, slot->index, value};
+        else b->short_of_memory = true;
+    }
+}
+
+/* Retains each store that the tape reads or writes, once. */
+static void retain_stores(builder *b)
+{
+    for (int32_t i = 0; i < b->tape->slot_count; i++) {
+        ht_store *store = b->tape->slots[i].store;
+        bool known = false;
+        for (int32_t k = 0; k < b->program->stores.count; k++) known = known || b->program->stores.at[k] == store;
+        if (known) continue;
+        ht_store **at = HTI_PUSH(b->program->stores);
+        if (!at) {
+            b->short_of_memory = true;
+            return;
+        }
+        *at = store;
+        hti_store_retain(store);
+    }
+}
+
+static void mark_live(const ht_tape *tape, ht_vars outputs, bool *live)
+{
+    for (int32_t i = 0; i < outputs.count; i++) live[outputs.at[i].id] = true;
+    for (int32_t i = 0; i < tape->slot_count; i++)
+        if (tape->slots[i].written) live[tape->slots[i].value.id] = true;
+    for (int32_t id = tape->count - 1; id > 0; id--)
+        for (int32_t k = 0; live[id] && k < tape->nodes[id].inputs; k++) live[tape->nodes[id].in[k].id] = true;
+}
+
+ht_status hti_plan_build(ht_program *program, const ht_tape *tape, ht_vars outputs, ht_error *error)
+{
+    builder b = {.program = program, .tape = tape, .node = &tape->nodes[0], .error = error};
+    bool *live = calloc((size_t)tape->count, sizeof *live);
+    program->node_value = calloc((size_t)tape->count, sizeof *program->node_value);
+    b.short_of_memory = !live || !program->node_value;
+    ht_error before = error ? *error : (ht_error){0};
+    if (!b.short_of_memory) {
+        mark_live(tape, outputs, live);
+        retain_stores(&b);
+    }
+    program->facts.recorded = tape->count - 1;
+    for (int32_t id = 1; id < tape->count && !b.short_of_memory; id++) {
+        if (!live[id]) continue;
+        program->node_value[id] = build_node(&b, id);
+        if (error->status != before.status) break;
+    }
+    if (!b.short_of_memory && error->status == before.status) finish(&b, outputs);
+    free(live);
+    free(program->node_value);
+    program->node_value = NULL;
+    if (b.short_of_memory) return ht_fail(error, HT_ENOMEM, "plan: the system gave no memory for the plan");
+    return error->status;
+}

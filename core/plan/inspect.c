@@ -1,0 +1,75 @@
+/* Looking at a program: its steps as text, and where the time of its runs went. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "plan/plan.h"
+
+static const char *step_name(const hti_step *step)
+{
+    if (step->kind == HTI_STEP_COPY) return "reorder";
+    return step->kind == HTI_STEP_PACK ? "pack" : step->op->name;
+}
+
+static const char *order_name(const hti_value *value)
+{
+    if (value->view) return "view";
+    if (hti_orders_agree(value->shape)) return "dense";
+    return value->order == HTI_LAST ? "channels-last" : "row-major";
+}
+
+void ht_program_dump(const ht_program *p, FILE *file)
+{
+    char text[HT_SHAPE_TEXT];
+    for (int32_t s = 0; s < p->steps.count; s++) {
+        const hti_step *step = &p->steps.at[s];
+        fprintf(file, "%5d  %s", (int)s, step_name(step));
+        for (int32_t k = 0; k < step->inputs; k++) fprintf(file, "%s v%d", k ? "," : "", (int)step->in[k]);
+        if (step->out != HTI_NOWHERE) {
+            const hti_value *value = &p->values.at[step->out];
+            const hti_buffer *buffer = &p->buffers.at[value->buffer];
+            fprintf(file, " -> v%d %s %s %s at %zu", (int)step->out, ht_dtype_name(value->dtype),
+                    ht_shape_text(value->shape, text), order_name(value), buffer->offset);
+        }
+        if (step->choice.algorithm) fprintf(file, "  by %s", step->choice.algorithm);
+        if (*step->scope) fprintf(file, "  in %s", step->scope);
+        fprintf(file, "  @ %s\n", step->where);
+    }
+    for (int32_t i = 0; i < p->commits.count; i++)
+        fprintf(file, "commit \"%s\" <- v%d\n", ht_store_name(p->commits.at[i].store, p->commits.at[i].index),
+                (int)p->commits.at[i].value);
+}
+
+typedef struct share {
+    const char *name;
+    double nanoseconds;
+    int32_t steps;
+} share;
+
+static int by_time(const void *a, const void *b)
+{
+    double x = ((const share *)a)->nanoseconds, y = ((const share *)b)->nanoseconds;
+    return x < y ? 1 : x > y ? -1 : 0;
+}
+
+void ht_profile(const ht_program *p, FILE *file)
+{
+    share shares[HTI_OPS + 2];
+    int32_t count = 0;
+    double total = 0;
+    for (int32_t s = 0; s < p->steps.count; s++) {
+        const hti_step *step = &p->steps.at[s];
+        int32_t i = 0;
+        while (i < count && strcmp(shares[i].name, step_name(step)) != 0) i++;
+        if (i == count) shares[count++] = (share){step_name(step), 0, 0};
+        shares[i].nanoseconds += step->nanoseconds;
+        shares[i].steps++;
+        total += step->nanoseconds;
+    }
+    qsort(shares, (size_t)count, sizeof *shares, by_time);
+    double runs = p->runs > 0 ? (double)p->runs : 1;
+    fprintf(file, "%-16s %8s %12s %7s\n", "op", "steps", "ms per run", "share");
+    for (int32_t i = 0; i < count; i++)
+        fprintf(file, "%-16s %8d %12.3f %6.1f%%\n", shares[i].name, (int)shares[i].steps,
+                shares[i].nanoseconds * 1e-6 / runs, total > 0 ? 100 * shares[i].nanoseconds / total : 0);
+    fprintf(file, "%-16s %8d %12.3f\n", "all", (int)p->steps.count, total * 1e-6 / runs);
+}

@@ -1,0 +1,116 @@
+/*
+ * A plan: values with physical order and memory, and steps that run one after the other. Built from a tape (build.c),
+ * laid out (layout.c), run (program.c). Private to core/plan.
+ */
+#ifndef HTI_PLAN_H
+#define HTI_PLAN_H
+
+#include <ht/program.h>
+
+#include "backend/backend.h"
+#include "base/internal.h"
+#include "store/internal.h"
+#include "tape/tape_internal.h"
+
+#define HTI_NOWHERE (-1)
+
+/* A piece of memory with a lifetime in steps. */
+typedef struct hti_buffer {
+    size_t bytes, offset;
+    int32_t first, last; /* steps that write it first and touch it last */
+    void *fixed;         /* memory that is not the arena's: inputs, constants, stores */
+    bool state;          /* fixed memory of a store, which the commit section changes */
+} hti_buffer;
+
+/* One value in one physical form. Several values may share a buffer (aliases, views). */
+typedef struct hti_value {
+    ht_dtype dtype;
+    ht_shape shape;
+    int64_t stride[HT_MAX_RANK];
+    hti_order order;
+    bool view;            /* repeats elements: stride 0 along some axis of size > 1 */
+    int32_t buffer;
+    int32_t in_order[2];  /* this value, dense, in ROW and in LAST order; HTI_NOWHERE until asked for */
+} hti_value;
+
+typedef enum hti_step_kind { HTI_STEP_OP, HTI_STEP_COPY, HTI_STEP_PACK } hti_step_kind;
+
+typedef struct hti_step {
+    hti_step_kind kind;
+    const hti_kernel *kernel;
+    const hti_op *op;        /* of a copy or a packing: the op that asked for it */
+    const char *where, *scope;
+    const void *attributes;
+    int32_t inputs;
+    const int32_t *in;       /* values */
+    int32_t out;             /* value; of a packing HTI_NOWHERE */
+    int32_t scratch;         /* buffer or HTI_NOWHERE */
+    int32_t packed;          /* of a packing: its buffer, and which input of which step's choice it packs */
+    int32_t packed_input;
+    int32_t packed_for[HTI_MAX_PACKED]; /* of an op: buffers of packed inputs, HTI_NOWHERE if handed over as they are */
+    hti_choice choice;
+    void *pack_state;        /* lent: the state of the op that asked first */
+    hti_tensor *tensors;     /* inputs, then the result: filled at the end */
+    double nanoseconds;      /* profile */
+} hti_step;
+
+/* A packing that later steps may share. */
+typedef struct hti_packing {
+    int32_t value, buffer;
+    uint64_t key;
+} hti_packing;
+
+typedef struct hti_commit {
+    ht_store *store;
+    int32_t index, value;
+} hti_commit;
+
+typedef struct hti_named_input {
+    const char *name;
+    int32_t node, value;
+} hti_named_input;
+
+#define HTI_LIST(type)     \
+    struct {               \
+        type *at;          \
+        int32_t count, room; \
+    }
+
+struct ht_program {
+    ht_device *device;
+    const hti_backend *backend;
+    int32_t threads;
+    hti_arena texts;                /* names, places, attributes: what is kept of the tape */
+    HTI_LIST(hti_buffer) buffers;
+    HTI_LIST(hti_value) values;
+    HTI_LIST(hti_step) steps;
+    HTI_LIST(hti_packing) packings;
+    HTI_LIST(hti_commit) commits;
+    HTI_LIST(hti_named_input) inputs;
+    HTI_LIST(ht_store *) stores;    /* retained */
+    int32_t *output_values, *output_nodes, outputs;
+    int32_t *node_value;            /* while building */
+    void *arena, *fixed;            /* intermediates; inputs and constants */
+    size_t arena_bytes, fixed_bytes;
+    ht_error error;
+    const volatile int *interrupt;
+    int32_t check, profile;
+    int64_t runs;
+    ht_program_facts facts;
+};
+
+/* Makes room for one more entry; false without memory. */
+bool hti_list_grow(void **at, int32_t *count, int32_t *room, size_t each);
+#define HTI_PUSH(list) \
+    (hti_list_grow((void **)&(list).at, &(list).count, &(list).room, sizeof *(list).at) ? &(list).at[(list).count++] : NULL)
+
+void hti_dense_strides(ht_shape shape, hti_order order, int64_t stride[HT_MAX_RANK]);
+/* Whether both orders lay the shape out alike. */
+bool hti_orders_agree(ht_shape shape);
+
+/* Values and steps from the live part of a tape. */
+ht_status hti_plan_build(ht_program *program, const ht_tape *tape, ht_vars outputs, ht_error *error);
+/* Offsets in one arena by lifetimes; allocates it and fills the tensors of the steps. */
+ht_status hti_plan_layout(ht_program *program, ht_error *error);
+
+#endif

@@ -1,0 +1,133 @@
+/*
+ * One convolution called as the planner calls it: prepare, pack, run, release, with guarded memory that holds NaN
+ * before. For test_conv.c and bench/bench_conv.c; not a test by itself.
+ */
+#ifndef TESTS_CONV_CALL_H
+#define TESTS_CONV_CALL_H
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend/cpu/conv.h"
+#include "tape/attributes.h"
+
+#define GUARD 64
+
+typedef struct conv_case {
+    int32_t axes, groups;
+    int64_t batch, channels, filters;
+    int64_t image[3], kernel[3], stride[3], pad[3], dilation[3];
+} conv_case;
+
+typedef struct conv_plan {
+    const hti_kernel *kernel;
+    hti_conv_attributes attributes;
+    hti_tensor in[2], out;
+    hti_choice choice;
+    void *packed, *scratch;
+    int32_t threads;
+} conv_plan;
+
+/* Memory of NaN with a guard behind it. */
+static inline void *take(size_t bytes)
+{
+    size_t whole = (bytes + GUARD + 63) / 64 * 64;
+    unsigned char *p = aligned_alloc(64, whole);
+    if (p) memset(p, 0xFF, whole);
+    return p;
+}
+
+static inline int guarded(const void *memory, size_t bytes)
+{
+    const unsigned char *p = memory;
+    for (size_t i = bytes; p && i < bytes + GUARD; i++)
+        if (p[i] != 0xFF) return 0;
+    return 1;
+}
+
+static inline int64_t case_out(const conv_case *c, int32_t k)
+{
+    return (c->image[k] + 2 * c->pad[k] - c->dilation[k] * (c->kernel[k] - 1) - 1) / c->stride[k] + 1;
+}
+
+/* Without data. which: 0 x, 1 w, 2 y. */
+static inline hti_tensor case_tensor(const conv_case *c, ht_dtype dtype, int32_t which)
+{
+    hti_tensor t = {.dtype = dtype, .shape = {.rank = c->axes + 2}};
+    int64_t *dim = t.shape.dim, next = 1;
+    dim[0] = which == 1 ? c->filters : c->batch;
+    dim[1] = which == 0 ? c->channels : which == 1 ? c->channels / c->groups : c->filters;
+    for (int32_t k = 0; k < c->axes; k++)
+        dim[2 + k] = which == 0 ? c->image[k] : which == 1 ? c->kernel[k] : case_out(c, k);
+    if (which != 1) {
+        t.stride[1] = 1;
+        next = dim[1];
+    }
+    for (int32_t k = c->axes + 1; k >= 0; k--) {
+        if (k == 1 && which != 1) continue;
+        t.stride[k] = next;
+        next *= dim[k];
+    }
+    return t;
+}
+
+static inline size_t tensor_bytes(const hti_tensor *t)
+{
+    return (size_t)ht_shape_count(t->shape) * ht_dtype_bytes(t->dtype);
+}
+
+/* Plans with one method, or through the backend's table if method is NULL. */
+static inline ht_status conv_plan_make(conv_plan *p, const conv_case *c, hti_conv_face face, ht_dtype dtype,
+                                       const hti_conv_method *method, int32_t threads, ht_error *error)
+{
+    static const hti_kernel *const table[] = {&hti_cpu_conv, &hti_cpu_conv_input, &hti_cpu_conv_weight};
+    static const int32_t which[3][3] = {{0, 1, 2}, {2, 1, 0}, {0, 2, 1}};
+    *p = (conv_plan){.kernel = table[face], .threads = threads};
+    p->attributes.axes = c->axes;
+    p->attributes.groups = c->groups;
+    for (int32_t k = 0; k < c->axes; k++) {
+        p->attributes.stride[k] = c->stride[k];
+        p->attributes.pad[k] = c->pad[k];
+        p->attributes.dilation[k] = c->dilation[k];
+        p->attributes.image[k] = c->image[k];
+        p->attributes.kernel[k] = c->kernel[k];
+    }
+    p->in[0] = case_tensor(c, dtype, which[face][0]);
+    p->in[1] = case_tensor(c, dtype, which[face][1]);
+    p->out = case_tensor(c, dtype, which[face][2]);
+    ht_status status =
+        method ? hti_conv_prepare(method, face, &p->attributes, p->in, &p->out, threads, &p->choice, error)
+               : p->kernel->prepare(&p->attributes, p->in, 2, &p->out, threads, &p->choice, error);
+    if (status != HT_OK) return status;
+    p->scratch = take(p->choice.scratch_bytes);
+    p->packed = p->choice.packed_bytes[1] > 0 ? take(p->choice.packed_bytes[1]) : NULL;
+    return HT_OK;
+}
+
+/* Packs if the plan wants it, and runs. */
+static inline ht_status conv_plan_run(conv_plan *p, void *first, void *second, void *result)
+{
+    p->in[0].data = first;
+    p->in[1].data = second;
+    p->out.data = result;
+    if (p->packed) {
+        ht_status status = p->kernel->pack(p->choice.state, 1, &p->in[1], p->packed, p->threads);
+        if (status != HT_OK) return status;
+        p->in[1].data = p->packed;
+    }
+    hti_run run = {.attributes = &p->attributes, .in = p->in, .out = &p->out, .inputs = 2, .threads = p->threads,
+                   .state = p->choice.state, .scratch = p->scratch};
+    return p->kernel->run(&run);
+}
+
+/* Returns 1 if nothing was written behind scratch and packed weights. */
+static inline int conv_plan_free(conv_plan *p)
+{
+    int intact = guarded(p->scratch, p->choice.scratch_bytes) && guarded(p->packed, p->choice.packed_bytes[1]);
+    p->kernel->release(p->choice.state);
+    free(p->scratch);
+    free(p->packed);
+    return intact;
+}
+
+#endif
