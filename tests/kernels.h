@@ -1,6 +1,6 @@
 /*
- * For the tests of kernels: tensors in any physical order or as broadcast views, numbers in them by logical place, and a
- * kernel run against a naive reference that knows logical places only.
+ * For the tests of kernels: tensors in any physical order or as broadcast views, numbers in them by logical place, and
+ * a kernel run against a naive reference that knows logical places only.
  */
 #ifndef TESTS_KERNELS_H
 #define TESTS_KERNELS_H
@@ -17,7 +17,7 @@
 #include "tape/attributes.h"
 
 #define BACKEND (&hti_backend_cpu)
-#define MOST_TENSORS 16
+#define MOST_TENSORS 32
 
 /* Tensors of one case, freed together, and its stream of random numbers. */
 typedef struct bench {
@@ -34,7 +34,10 @@ static inline double draw(bench *b, double low, double high)
 {
     return low + (high - low) * ht_random_unit(ht_random_word(b->seed, 0, b->drawn++));
 }
-static inline int64_t pick(bench *b, int64_t low, int64_t high) { return low + (int64_t)draw(b, 0, (double)(high - low + 1)); }
+static inline int64_t pick(bench *b, int64_t low, int64_t high)
+{
+    return low + (int64_t)draw(b, 0, (double)(high - low + 1));
+}
 
 static inline void *take(bench *b, size_t bytes)
 {
@@ -96,8 +99,8 @@ static inline point point_at(ht_shape shape, int64_t index)
     return p;
 }
 
-static inline hti_tensor random_tensor(bench *b, ht_dtype dtype, ht_shape shape, hti_order order, uint32_t views, double low,
-                                double high)
+static inline hti_tensor random_tensor(bench *b, ht_dtype dtype, ht_shape shape, hti_order order, uint32_t views,
+                                       double low, double high)
 {
     const hti_tensor t = make(b, dtype, shape, order, views);
     const int64_t count = ht_shape_count(shape);
@@ -138,7 +141,10 @@ static inline bool close_to(double x, double want, double tolerance)
     if (isinf(want) || x == want) return x == want;
     return fabs(x - want) <= tolerance * (1 + fabs(want));
 }
-static inline double tolerance_of(ht_dtype dtype) { return dtype == HT_F32 ? 4 * (double)FLT_EPSILON : 8 * DBL_EPSILON; }
+static inline double tolerance_of(ht_dtype dtype)
+{
+    return dtype == HT_F32 ? 4 * (double)FLT_EPSILON : 8 * DBL_EPSILON;
+}
 
 /* What an op should give at a place of its result. */
 typedef double (*reference)(const void *attributes, const hti_tensor *in, int32_t inputs, point p);

@@ -144,7 +144,8 @@ static void test_special_values(void)
     for (int32_t t = 0; t < 2; t++) {
         const ht_dtype d = all_types[t];
         const char *name = ht_dtype_name(d);
-        tap_ok(isnan(once(HTI_OP_sign, d, d, NAN, 0)) && once(HTI_OP_sign, d, d, 0, 0) == 0, "sign keeps NaN, %s", name);
+        tap_ok(isnan(once(HTI_OP_sign, d, d, NAN, 0)) && once(HTI_OP_sign, d, d, 0, 0) == 0, "sign keeps NaN, %s",
+               name);
         tap_ok(once(HTI_OP_round, d, d, 2.5, 0) == 2 && once(HTI_OP_round, d, d, -1.5, 0) == -2,
                "round takes halves to even, %s", name);
         tap_ok(once(HTI_OP_sigmoid, d, d, -1000, 0) == 0 && once(HTI_OP_sigmoid, d, d, 1000, 0) == 1,
@@ -278,6 +279,19 @@ static void test_long_sums(void)
         }
 }
 
+/* Sizes of 0 are shapes too. */
+static void test_empty(void)
+{
+    bench b = {0};
+    const hti_tensor x = make(&b, HT_F32, HT_SHAPE(0, 3), HTI_ROW, 0), y = make(&b, HT_F32, HT_SHAPE(0, 3), HTI_ROW, 0);
+    tap_ok(sum_holds(&b, &x, HT_SHAPE(1, 3), HTI_ROW) && sum_holds(&b, &x, HT_SHAPE(1, 1), HTI_ROW),
+           "a sum of nothing is 0");
+    tap_ok(agrees(&b, HTI_OP_exp, NULL, &x, 1, &y, want_exp, 0) && sum_holds(&b, &x, HT_SHAPE(0, 3), HTI_ROW) &&
+               BACKEND->copy(&x, &y, 2) == HT_OK,
+           "nothing is done to nothing");
+    drop(&b);
+}
+
 static double largest(const hti_tensor *x, int64_t axis, point p, int64_t *index)
 {
     double best = 0;
@@ -333,6 +347,7 @@ int main(void)
     test_cast();
     test_sum_shapes();
     test_long_sums();
+    test_empty();
     test_largest();
     return tap_done();
 }
