@@ -134,6 +134,15 @@ static int32_t dense(builder *b, int32_t index, hti_order order)
 
 /* ---- leaves and aliases ---- */
 
+/* Every input of the tape is known by name, so that a misspelt one can be told from one that nothing needs. */
+static void name_input(builder *b, const hti_node *node, int32_t id, int32_t value)
+{
+    hti_named_input *input = HTI_PUSH(b->program->inputs);
+    const char *name = hti_arena_text(&b->program->texts, ((const hti_input_attributes *)node->attributes)->name);
+    if (input) *input = (hti_named_input){name, id, value};
+    b->short_of_memory = b->short_of_memory || !input || !name;
+}
+
 static int32_t leaf(builder *b, const hti_node *node, int32_t id)
 {
     ht_program *p = b->program;
@@ -165,12 +174,7 @@ static int32_t leaf(builder *b, const hti_node *node, int32_t id)
         memset(value->stride, 0, sizeof value->stride);
         value->view = ht_shape_count(node->spec.shape) > 1;
     }
-    if (node->op->id == HTI_OP_input) {
-        hti_named_input *input = HTI_PUSH(p->inputs);
-        const char *name = hti_arena_text(&p->texts, ((const hti_input_attributes *)node->attributes)->name);
-        if (input) *input = (hti_named_input){name, id, index};
-        b->short_of_memory = b->short_of_memory || !input || !name;
-    }
+    if (node->op->id == HTI_OP_input) name_input(b, node, id, index);
     return index;
 }
 
@@ -440,6 +444,8 @@ ht_status hti_plan_build(ht_program *program, const ht_tape *tape, ht_vars outpu
     }
     program->facts.recorded = tape->count - 1;
     for (int32_t id = 1; id < tape->count && !b.short_of_memory; id++) {
+        const hti_node *node = &tape->nodes[id];
+        if (!live[id] && node->op->id == HTI_OP_input) name_input(&b, node, id, HTI_NOWHERE);
         if (!live[id]) continue;
         program->node_value[id] = build_node(&b, id);
         if (error->status != before.status) break;

@@ -67,7 +67,7 @@ typedef struct hti_commit {
 
 typedef struct hti_named_input {
     const char *name;
-    int32_t node, value;
+    int32_t node, value; /* value: HTI_NOWHERE of an input that nothing needs */
 } hti_named_input;
 
 #define HTI_LIST(type)     \

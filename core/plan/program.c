@@ -77,6 +77,7 @@ ht_program_facts ht_program_describe(const ht_program *p) { return p->facts; }
 
 static ht_status set_input(ht_program *p, const hti_named_input *input, const void *numbers, int64_t count)
 {
+    if (input->value == HTI_NOWHERE) return HT_OK; /* recorded, but nothing in the program needs it */
     const hti_value *value = &p->values.at[input->value];
     char text[HT_SHAPE_TEXT];
     if (count != ht_shape_count(value->shape))
@@ -91,7 +92,7 @@ ht_status ht_set(ht_program *p, ht_var input, const void *numbers, int64_t count
     if (p->error.status != HT_OK) return p->error.status;
     for (int32_t i = 0; i < p->inputs.count; i++)
         if (p->inputs.at[i].node == input.id) return set_input(p, &p->inputs.at[i], numbers, count);
-    return HT_OK; /* recorded, but nothing in the program needs it */
+    return ht_fail(&p->error, HT_EINVALID, "set: the value is no input; expected one that ht_input gave");
 }
 
 ht_status ht_set_named(ht_program *p, const char *name, const void *numbers, int64_t count)
@@ -99,7 +100,7 @@ ht_status ht_set_named(ht_program *p, const char *name, const void *numbers, int
     if (p->error.status != HT_OK) return p->error.status;
     for (int32_t i = 0; i < p->inputs.count; i++)
         if (strcmp(p->inputs.at[i].name, name) == 0) return set_input(p, &p->inputs.at[i], numbers, count);
-    return HT_OK;
+    return ht_fail(&p->error, HT_EINVALID, "set: no input is named \"%.200s\"; expected a name given to ht_input", name);
 }
 
 ht_status ht_get_at(ht_program *p, int32_t output, void *numbers, int64_t count)
@@ -188,7 +189,7 @@ ht_status ht_run(ht_program *p)
             return ht_fail(&p->error, status, "%s: %s \"%s\": the kernel (%s) gave up", step->where, step->op->name,
                            step->scope, step->choice.algorithm ? step->choice.algorithm : p->backend->name);
         if (p->check && step->kind == HTI_STEP_OP && !all_finite(&step->tensors[step->inputs]))
-            return ht_fail(&p->error, HT_EINVALID, "%s: %s \"%s\": the result holds a NaN or an infinity; every value "
+            return ht_fail(&p->error, HT_EINVALID, "%s: %s \"%s\": the result holds a NaN or an infinity; every result "
                            "before it is finite", step->where, step->op->name, step->scope);
     }
     p->runs++;
