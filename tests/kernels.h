@@ -1,6 +1,6 @@
 /*
- * For the tests of kernels: tensors in any physical order or as broadcast views, numbers in them by logical place, and a
- * kernel run against a naive reference that knows logical places only.
+ * For the tests of kernels: tensors in any physical order or as broadcast views, numbers in them by logical place, and
+ * a kernel run against a naive reference that knows logical places only.
  */
 #ifndef TESTS_KERNELS_H
 #define TESTS_KERNELS_H
@@ -17,7 +17,7 @@
 #include "tape/attributes.h"
 
 #define BACKEND (&hti_backend_cpu)
-#define MOST_TENSORS 16
+#define MOST_TENSORS 32
 
 /* Tensors of one case, freed together, and its stream of random numbers. */
 typedef struct bench {
@@ -26,15 +26,18 @@ typedef struct bench {
     uint64_t seed, drawn;
 } bench;
 
-typedef struct place {
+typedef struct point {
     int64_t at[HT_MAX_RANK];
-} place;
+} point;
 
 static inline double draw(bench *b, double low, double high)
 {
     return low + (high - low) * ht_random_unit(ht_random_word(b->seed, 0, b->drawn++));
 }
-static inline int64_t pick(bench *b, int64_t low, int64_t high) { return low + (int64_t)draw(b, 0, (double)(high - low + 1)); }
+static inline int64_t pick(bench *b, int64_t low, int64_t high)
+{
+    return low + (int64_t)draw(b, 0, (double)(high - low + 1));
+}
 
 static inline void *take(bench *b, size_t bytes)
 {
@@ -66,29 +69,29 @@ static inline hti_tensor make(bench *b, ht_dtype dtype, ht_shape shape, hti_orde
     return t;
 }
 
-static inline int64_t offset_of(const hti_tensor *t, place p)
+static inline int64_t offset_of(const hti_tensor *t, point p)
 {
     int64_t offset = 0;
     for (int32_t k = 0; k < t->shape.rank; k++) offset += p.at[k] * t->stride[k];
     return offset;
 }
-static inline double get(const hti_tensor *t, place p)
+static inline double get(const hti_tensor *t, point p)
 {
     const int64_t i = offset_of(t, p);
     return t->dtype == HT_F32   ? (double)((const float *)t->data)[i]
            : t->dtype == HT_F64 ? ((const double *)t->data)[i]
                                 : (double)((const int32_t *)t->data)[i];
 }
-static inline void put(const hti_tensor *t, place p, double x)
+static inline void put(const hti_tensor *t, point p, double x)
 {
     const int64_t i = offset_of(t, p);
     if (t->dtype == HT_F32) ((float *)t->data)[i] = (float)x;
     else if (t->dtype == HT_F64) ((double *)t->data)[i] = x;
     else ((int32_t *)t->data)[i] = (int32_t)x;
 }
-static inline place place_at(ht_shape shape, int64_t index)
+static inline point point_at(ht_shape shape, int64_t index)
 {
-    place p = {{0}};
+    point p = {{0}};
     for (int32_t k = shape.rank - 1; k >= 0; k--) {
         p.at[k] = index % shape.dim[k];
         index /= shape.dim[k];
@@ -96,15 +99,15 @@ static inline place place_at(ht_shape shape, int64_t index)
     return p;
 }
 
-static inline hti_tensor random_tensor(bench *b, ht_dtype dtype, ht_shape shape, hti_order order, uint32_t views, double low,
-                                double high)
+static inline hti_tensor random_tensor(bench *b, ht_dtype dtype, ht_shape shape, hti_order order, uint32_t views,
+                                       double low, double high)
 {
     const hti_tensor t = make(b, dtype, shape, order, views);
     const int64_t count = ht_shape_count(shape);
     for (int64_t i = 0; i < count; i++) {
         double x = draw(b, low, high);
         if (dtype == HT_I32) x = floor(x);
-        put(&t, place_at(shape, i), x);
+        put(&t, point_at(shape, i), x);
     }
     return t;
 }
@@ -138,10 +141,13 @@ static inline bool close_to(double x, double want, double tolerance)
     if (isinf(want) || x == want) return x == want;
     return fabs(x - want) <= tolerance * (1 + fabs(want));
 }
-static inline double tolerance_of(ht_dtype dtype) { return dtype == HT_F32 ? 4 * (double)FLT_EPSILON : 8 * DBL_EPSILON; }
+static inline double tolerance_of(ht_dtype dtype)
+{
+    return dtype == HT_F32 ? 4 * (double)FLT_EPSILON : 8 * DBL_EPSILON;
+}
 
 /* What an op should give at a place of its result. */
-typedef double (*reference)(const void *attributes, const hti_tensor *in, int32_t inputs, place p);
+typedef double (*reference)(const void *attributes, const hti_tensor *in, int32_t inputs, point p);
 
 static inline bool agrees(bench *b, hti_op_id id, const void *attributes, const hti_tensor *in, int32_t inputs,
                    const hti_tensor *out, reference want, double tolerance)
@@ -149,7 +155,7 @@ static inline bool agrees(bench *b, hti_op_id id, const void *attributes, const 
     if (run_op(b, id, attributes, in, inputs, out, 2) != HT_OK) return false;
     const int64_t count = ht_shape_count(out->shape);
     for (int64_t i = 0; i < count; i++) {
-        const place p = place_at(out->shape, i);
+        const point p = point_at(out->shape, i);
         if (!close_to(get(out, p), want(attributes, in, inputs, p), tolerance)) return false;
     }
     return true;
@@ -158,7 +164,7 @@ static inline bool agrees(bench *b, hti_op_id id, const void *attributes, const 
 /* Attributes and inputs within a reference. */
 #define A(k) get(&in[k], p)
 #define REFERENCE(name, value)                                                                        \
-    static double want_##name(const void *attributes, const hti_tensor *in, int32_t inputs, place p) \
+    static double want_##name(const void *attributes, const hti_tensor *in, int32_t inputs, point p) \
     {                                                                                                 \
         (void)attributes, (void)inputs, (void)p;                                                      \
         return value;                                                                                 \

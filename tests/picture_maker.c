@@ -21,7 +21,10 @@ static void put(writer *w, const void *bytes, size_t count)
     w->count += count;
 }
 
-static void put_byte(writer *w, int byte) { put(w, &(uint8_t){(uint8_t)byte}, 1); }
+static void put_byte(writer *w, int byte)
+{
+    put(w, &(uint8_t){(uint8_t)byte}, 1);
+}
 
 static void put_word(writer *w, uint32_t word)
 {
@@ -56,11 +59,16 @@ static int predictor(int filter, int left, int up, int corner)
 {
     int estimate = left + up - corner, a = abs(estimate - left), b = abs(estimate - up), c = abs(estimate - corner);
     switch (filter) {
-    case 1: return left;
-    case 2: return up;
-    case 3: return (left + up) / 2;
-    case 4: return a <= b && a <= c ? left : b <= c ? up : corner;
-    default: return 0;
+    case 1:
+        return left;
+    case 2:
+        return up;
+    case 3:
+        return (left + up) / 2;
+    case 4:
+        return a <= b && a <= c ? left : b <= c ? up : corner;
+    default:
+        return 0;
     }
 }
 
@@ -76,8 +84,10 @@ static void put_row(const made_png *p, int32_t y, int32_t first, int32_t step, i
         for (int32_t c = 0; c < channels; c++, bits += (size_t)p->depth) {
             unsigned sample = p->samples[((size_t)y * (size_t)p->width + (size_t)x) * (size_t)channels + (size_t)c];
             if (p->depth == 16) row[bits / 8] = (uint8_t)(sample >> 8);
-            if (p->depth == 16) row[bits / 8 + 1] = (uint8_t)sample;
-            else row[bits / 8] |= (uint8_t)(sample << (8 - (unsigned)p->depth - bits % 8));
+            if (p->depth == 16)
+                row[bits / 8 + 1] = (uint8_t)sample;
+            else
+                row[bits / 8] |= (uint8_t)(sample << (8 - (unsigned)p->depth - bits % 8));
         }
     }
     size_t bytes = (bits + 7) / 8;

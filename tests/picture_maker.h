@@ -11,11 +11,11 @@ enum { MADE_GREY = 0, MADE_RGB = 2, MADE_PALETTE = 3, MADE_GREY_ALPHA = 4, MADE_
 
 typedef struct made_png {
     int32_t width, height, depth, type, interlaced;
-    int32_t filter;                /* 0 to 4, or 5: each row another one */
-    const uint16_t *samples;       /* row by row, channels interleaved */
+    int32_t filter;          /* 0 to 4, or 5: each row another one */
+    const uint16_t *samples; /* row by row, channels interleaved */
     const uint8_t (*palette)[3];
     int32_t palette_count;
-    int32_t ancillary;             /* 1: broken text, colour profile and transparency chunks that must be passed over */
+    int32_t ancillary; /* 1: broken text, colour profile and transparency chunks that must be passed over */
 } made_png;
 
 int32_t made_channels(int32_t type);

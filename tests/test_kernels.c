@@ -133,8 +133,8 @@ static double once(hti_op_id id, ht_dtype from, ht_dtype to, double x, double fa
     bench b = {0};
     const hti_affine_attributes attributes = {factor, 0};
     const hti_tensor in = make(&b, from, HT_SCALAR, HTI_ROW, 0), out = make(&b, to, HT_SCALAR, HTI_ROW, 0);
-    put(&in, (place){{0}}, x);
-    const double y = run_op(&b, id, &attributes, &in, 1, &out, 1) == HT_OK ? get(&out, (place){{0}}) : -12345;
+    put(&in, (point){{0}}, x);
+    const double y = run_op(&b, id, &attributes, &in, 1, &out, 1) == HT_OK ? get(&out, (point){{0}}) : -12345;
     drop(&b);
     return y;
 }
@@ -144,7 +144,8 @@ static void test_special_values(void)
     for (int32_t t = 0; t < 2; t++) {
         const ht_dtype d = all_types[t];
         const char *name = ht_dtype_name(d);
-        tap_ok(isnan(once(HTI_OP_sign, d, d, NAN, 0)) && once(HTI_OP_sign, d, d, 0, 0) == 0, "sign keeps NaN, %s", name);
+        tap_ok(isnan(once(HTI_OP_sign, d, d, NAN, 0)) && once(HTI_OP_sign, d, d, 0, 0) == 0, "sign keeps NaN, %s",
+               name);
         tap_ok(once(HTI_OP_round, d, d, 2.5, 0) == 2 && once(HTI_OP_round, d, d, -1.5, 0) == -2,
                "round takes halves to even, %s", name);
         tap_ok(once(HTI_OP_sigmoid, d, d, -1000, 0) == 0 && once(HTI_OP_sigmoid, d, d, 1000, 0) == 1,
@@ -188,7 +189,7 @@ static void test_cast(void)
 static bool is_summed(ht_shape from, ht_shape to, int32_t k) { return to.dim[k] == 1 && from.dim[k] != 1; }
 
 /* The sum in long double, and the sum of magnitudes, which scales its rounding. */
-static double exact_sum(const hti_tensor *x, ht_shape to, place p, double *magnitude)
+static double exact_sum(const hti_tensor *x, ht_shape to, point p, double *magnitude)
 {
     ht_shape inner = x->shape;
     for (int32_t k = 0; k < inner.rank; k++)
@@ -197,7 +198,7 @@ static double exact_sum(const hti_tensor *x, ht_shape to, place p, double *magni
     long double sum = 0;
     *magnitude = 0;
     for (int64_t i = 0; i < count; i++) {
-        place q = place_at(inner, i);
+        point q = point_at(inner, i);
         for (int32_t k = 0; k < inner.rank; k++) q.at[k] += p.at[k];
         sum += (long double)get(x, q);
         *magnitude += fabs(get(x, q));
@@ -218,7 +219,7 @@ static bool sum_holds(bench *b, const hti_tensor *x, ht_shape to, hti_order orde
     }
     for (int64_t i = 0; i < ht_shape_count(to); i++) {
         double magnitude = 0;
-        const place p = place_at(to, i);
+        const point p = point_at(to, i);
         const double want = exact_sum(x, to, p, &magnitude);
         const double epsilon = x->dtype == HT_F32 ? (double)FLT_EPSILON : DBL_EPSILON;
         if (fabs(get(&out[0], p) - want) > 4 * epsilon * magnitude) return false;
@@ -278,7 +279,20 @@ static void test_long_sums(void)
         }
 }
 
-static double largest(const hti_tensor *x, int64_t axis, place p, int64_t *index)
+/* Sizes of 0 are shapes too. */
+static void test_empty(void)
+{
+    bench b = {0};
+    const hti_tensor x = make(&b, HT_F32, HT_SHAPE(0, 3), HTI_ROW, 0), y = make(&b, HT_F32, HT_SHAPE(0, 3), HTI_ROW, 0);
+    tap_ok(sum_holds(&b, &x, HT_SHAPE(1, 3), HTI_ROW) && sum_holds(&b, &x, HT_SHAPE(1, 1), HTI_ROW),
+           "a sum of nothing is 0");
+    tap_ok(agrees(&b, HTI_OP_exp, NULL, &x, 1, &y, want_exp, 0) && sum_holds(&b, &x, HT_SHAPE(0, 3), HTI_ROW) &&
+               BACKEND->copy(&x, &y, 2) == HT_OK,
+           "nothing is done to nothing");
+    drop(&b);
+}
+
+static double largest(const hti_tensor *x, int64_t axis, point p, int64_t *index)
 {
     double best = 0;
     for (int64_t i = 0; i < x->shape.dim[axis]; i++) {
@@ -290,14 +304,14 @@ static double largest(const hti_tensor *x, int64_t axis, place p, int64_t *index
     }
     return best;
 }
-static double want_argmax(const void *attributes, const hti_tensor *in, int32_t inputs, place p)
+static double want_argmax(const void *attributes, const hti_tensor *in, int32_t inputs, point p)
 {
     (void)inputs;
     int64_t index = 0;
     (void)largest(in, ((const hti_axis_attributes *)attributes)->axis, p, &index);
     return (double)index;
 }
-static double want_max_along(const void *attributes, const hti_tensor *in, int32_t inputs, place p)
+static double want_max_along(const void *attributes, const hti_tensor *in, int32_t inputs, point p)
 {
     (void)inputs;
     int64_t index = 0;
@@ -315,7 +329,7 @@ static void test_largest(void)
         hti_tensor x = random_tensor(&b, HT_I32, shape, HTI_ROW, 0, 0, 4), y = make(&b, dtype, shape, HTI_ROW, 0);
         bad += !agrees(&b, HTI_OP_cast, NULL, &x, 1, &y, want_cast, 0);
         if (seed % 5 == 0)
-            for (int32_t i = 0; i < 2; i++) put(&y, place_at(shape, pick(&b, 0, ht_shape_count(shape) - 1)), NAN);
+            for (int32_t i = 0; i < 2; i++) put(&y, point_at(shape, pick(&b, 0, ht_shape_count(shape) - 1)), NAN);
         ht_shape to = shape;
         to.dim[attributes.axis] = 1;
         const hti_tensor index = make(&b, HT_I32, to, HTI_ROW, 0), value = make(&b, dtype, to, HTI_ROW, 0);
@@ -333,6 +347,7 @@ int main(void)
     test_cast();
     test_sum_shapes();
     test_long_sums();
+    test_empty();
     test_largest();
     return tap_done();
 }

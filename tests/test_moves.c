@@ -7,7 +7,7 @@
 
 static const ht_dtype all_types[] = {HT_F32, HT_F64, HT_I32};
 
-static int64_t flat_of(ht_shape shape, place p)
+static int64_t flat_of(ht_shape shape, point p)
 {
     int64_t flat = 0;
     for (int32_t k = 0; k < shape.rank; k++) flat = flat * shape.dim[k] + p.at[k];
@@ -16,34 +16,34 @@ static int64_t flat_of(ht_shape shape, place p)
 
 REFERENCE(same, A(0))
 
-static double want_broadcast(const void *attributes, const hti_tensor *in, int32_t inputs, place p)
+static double want_broadcast(const void *attributes, const hti_tensor *in, int32_t inputs, point p)
 {
     const int32_t added = ((const hti_shape_attributes *)attributes)->shape.rank - in->shape.rank;
     (void)inputs;
-    place q = {{0}};
+    point q = {{0}};
     for (int32_t k = 0; k < in->shape.rank; k++) q.at[k] = in->shape.dim[k] == 1 ? 0 : p.at[k + added];
     return get(in, q);
 }
-static double want_reshape(const void *attributes, const hti_tensor *in, int32_t inputs, place p)
+static double want_reshape(const void *attributes, const hti_tensor *in, int32_t inputs, point p)
 {
     (void)inputs;
-    return get(in, place_at(in->shape, flat_of(((const hti_shape_attributes *)attributes)->shape, p)));
+    return get(in, point_at(in->shape, flat_of(((const hti_shape_attributes *)attributes)->shape, p)));
 }
-static double want_permute(const void *attributes, const hti_tensor *in, int32_t inputs, place p)
+static double want_permute(const void *attributes, const hti_tensor *in, int32_t inputs, point p)
 {
     (void)inputs;
-    place q = {{0}};
+    point q = {{0}};
     for (int32_t k = 0; k < in->shape.rank; k++)
         q.at[((const hti_shape_attributes *)attributes)->shape.dim[k]] = p.at[k];
     return get(in, q);
 }
-static double want_slice(const void *attributes, const hti_tensor *in, int32_t inputs, place p)
+static double want_slice(const void *attributes, const hti_tensor *in, int32_t inputs, point p)
 {
     (void)inputs;
     for (int32_t k = 0; k < in->shape.rank; k++) p.at[k] += ((const hti_block_attributes *)attributes)->start.dim[k];
     return get(in, p);
 }
-static double want_pad(const void *attributes, const hti_tensor *in, int32_t inputs, place p)
+static double want_pad(const void *attributes, const hti_tensor *in, int32_t inputs, point p)
 {
     (void)inputs;
     for (int32_t k = 0; k < in->shape.rank; k++) {
@@ -52,7 +52,7 @@ static double want_pad(const void *attributes, const hti_tensor *in, int32_t inp
     }
     return get(in, p);
 }
-static double want_concat(const void *attributes, const hti_tensor *in, int32_t inputs, place p)
+static double want_concat(const void *attributes, const hti_tensor *in, int32_t inputs, point p)
 {
     const int64_t axis = ((const hti_axis_attributes *)attributes)->axis;
     for (int32_t i = 0; i < inputs; i++) {
@@ -76,7 +76,7 @@ static void test_copy(void)
         const hti_tensor out = make(&b, dtype, shape, (hti_order)(seed >> 1 & 1), 0);
         bad += BACKEND->copy(&in, &out, 2) != HT_OK;
         for (int64_t i = 0; i < ht_shape_count(shape); i++) {
-            const place p = place_at(shape, i);
+            const point p = point_at(shape, i);
             bad += get(&in, p) != get(&out, p);
         }
         drop(&b);
@@ -187,7 +187,7 @@ static void test_concat(void)
 #define POOL ((const hti_pool_attributes *)attributes)
 
 /* Image place of tap `tap` (row-major in the kernel) of the window at p; false in the padding. */
-static bool tap_at(const hti_pool_attributes *pool, place p, int64_t tap, place *q)
+static bool tap_at(const hti_pool_attributes *pool, point p, int64_t tap, point *q)
 {
     *q = p;
     for (int32_t k = (int32_t)pool->axes - 1; k >= 0; k--) {
@@ -203,20 +203,20 @@ static int64_t taps_of(const hti_pool_attributes *pool)
     for (int32_t k = 0; k < pool->axes; k++) taps *= pool->kernel[k];
     return taps;
 }
-static int64_t image_flat(const hti_pool_attributes *pool, place q)
+static int64_t image_flat(const hti_pool_attributes *pool, point q)
 {
     int64_t flat = 0;
     for (int32_t k = 0; k < pool->axes; k++) flat = flat * pool->image[k] + q.at[2 + k];
     return flat;
 }
 
-static double want_pool_argmax(const void *attributes, const hti_tensor *in, int32_t inputs, place p)
+static double want_pool_argmax(const void *attributes, const hti_tensor *in, int32_t inputs, point p)
 {
     double best = 0;
     int64_t flat = -1;
     (void)inputs;
     for (int64_t tap = 0; tap < taps_of(POOL); tap++) {
-        place q;
+        point q;
         if (!tap_at(POOL, p, tap, &q)) continue;
         const double v = get(in, q);
         if (flat >= 0 && !(v > best) && !(isnan(v) && !isnan(best))) continue;
@@ -225,7 +225,7 @@ static double want_pool_argmax(const void *attributes, const hti_tensor *in, int
     }
     return (double)flat;
 }
-static double want_pool_take(const void *attributes, const hti_tensor *in, int32_t inputs, place p)
+static double want_pool_take(const void *attributes, const hti_tensor *in, int32_t inputs, point p)
 {
     (void)inputs;
     int64_t flat = (int64_t)get(&in[1], p);
@@ -235,24 +235,24 @@ static double want_pool_take(const void *attributes, const hti_tensor *in, int32
     }
     return get(in, p);
 }
-static double want_window_sum(const void *attributes, const hti_tensor *in, int32_t inputs, place p)
+static double want_window_sum(const void *attributes, const hti_tensor *in, int32_t inputs, point p)
 {
     double sum = 0;
     (void)inputs;
     for (int64_t tap = 0; tap < taps_of(POOL); tap++) {
-        place q;
+        point q;
         if (tap_at(POOL, p, tap, &q)) sum += get(in, q);
     }
     return sum;
 }
 /* The adjoints by definition: all windows, all taps; put counts those at the window's place. */
-static double adjoint(const hti_pool_attributes *pool, const hti_tensor *in, bool puts, place p)
+static double adjoint(const hti_pool_attributes *pool, const hti_tensor *in, bool puts, point p)
 {
     ht_shape windows = in->shape;
     windows.dim[0] = windows.dim[1] = 1;
     double sum = 0;
     for (int64_t i = 0; i < ht_shape_count(windows); i++) {
-        place w = place_at(windows, i), q;
+        point w = point_at(windows, i), q;
         w.at[0] = p.at[0];
         w.at[1] = p.at[1];
         for (int64_t tap = 0; tap < taps_of(pool); tap++) {
@@ -284,7 +284,7 @@ static bool pooling_holds(uint64_t seed)
     const double exact = tolerance_of(dtype);
     hti_tensor whole = random_tensor(&b, HT_I32, image, order, 0, -4, 4), x = make(&b, dtype, image, order, 0);
     bool ok = agrees(&b, HTI_OP_cast, NULL, &whole, 1, &x, want_same, 0);
-    if (seed % 5 == 0) put(&x, place_at(image, pick(&b, 0, ht_shape_count(image) - 1)), NAN);
+    if (seed % 5 == 0) put(&x, point_at(image, pick(&b, 0, ht_shape_count(image) - 1)), NAN);
     const hti_tensor index = make(&b, HT_I32, windows, order, 0), taken = make(&b, dtype, windows, order, 0);
     const hti_tensor sums = make(&b, dtype, windows, order, 0), back = make(&b, dtype, image, order, 0);
     const hti_tensor g = random_tensor(&b, dtype, windows, order, 0, -1, 1);
@@ -310,17 +310,17 @@ static void test_pooling(void)
 
 static uint64_t step_of(const hti_tensor *in, int32_t inputs)
 {
-    return inputs > 0 ? (uint64_t)get(in, (place){{0}}) : 0;
+    return inputs > 0 ? (uint64_t)get(in, (point){{0}}) : 0;
 }
-static double want_uniform(const void *attributes, const hti_tensor *in, int32_t inputs, place p)
+static double want_uniform(const void *attributes, const hti_tensor *in, int32_t inputs, point p)
 {
     return ht_random_unit(ht_random_word(DRAW->key, step_of(in, inputs), (uint64_t)flat_of(DRAW->shape, p)));
 }
-static double want_bernoulli(const void *attributes, const hti_tensor *in, int32_t inputs, place p)
+static double want_bernoulli(const void *attributes, const hti_tensor *in, int32_t inputs, point p)
 {
     return want_uniform(attributes, in, inputs, p) < DRAW->probability ? 1 : 0;
 }
-static double want_normal(const void *attributes, const hti_tensor *in, int32_t inputs, place p)
+static double want_normal(const void *attributes, const hti_tensor *in, int32_t inputs, point p)
 {
     const uint64_t key = ht_random_mix(DRAW->key, 1), first = 2 * (uint64_t)flat_of(DRAW->shape, p);
     const double u = ht_random_unit(ht_random_word(key, step_of(in, inputs), first));

@@ -16,8 +16,8 @@
 
 static const struct {
     int32_t type, depth;
-} kinds[15] = {{MADE_GREY, 1},    {MADE_GREY, 2},    {MADE_GREY, 4},       {MADE_GREY, 8},        {MADE_GREY, 16},
-               {MADE_PALETTE, 1}, {MADE_PALETTE, 2}, {MADE_PALETTE, 4},    {MADE_PALETTE, 8},     {MADE_RGB, 8},
+} kinds[15] = {{MADE_GREY, 1},    {MADE_GREY, 2},       {MADE_GREY, 4},        {MADE_GREY, 8},    {MADE_GREY, 16},
+               {MADE_PALETTE, 1}, {MADE_PALETTE, 2},    {MADE_PALETTE, 4},     {MADE_PALETTE, 8}, {MADE_RGB, 8},
                {MADE_RGB, 16},    {MADE_GREY_ALPHA, 8}, {MADE_GREY_ALPHA, 16}, {MADE_RGBA, 8},    {MADE_RGBA, 16}};
 
 static const char *const place = "some/where.png";
@@ -28,14 +28,19 @@ static int well_said(const ht_error *e, const char *path)
 {
     int parts = 0;
     for (const char *c = e->message; *c; c++) parts += *c == ';';
-    return e->status != HT_OK && strncmp(e->message, path, strlen(path)) == 0 && parts == 2 && !strchr(e->message, '\n') &&
-           !strstr(e->message, "rror") && !strstr(e->message, "ailed");
+    return e->status != HT_OK && strncmp(e->message, path, strlen(path)) == 0 && parts == 2 &&
+           !strchr(e->message, '\n') && !strstr(e->message, "rror") && !strstr(e->message, "ailed");
 }
 
 static made_png make(int kind, int32_t width, int32_t height, int32_t filter, int32_t interlaced, uint16_t *samples)
 {
-    made_png p = {.width = width, .height = height, .depth = kinds[kind].depth, .type = kinds[kind].type,
-                  .interlaced = interlaced, .filter = filter, .samples = samples};
+    made_png p = {.width = width,
+                  .height = height,
+                  .depth = kinds[kind].depth,
+                  .type = kinds[kind].type,
+                  .interlaced = interlaced,
+                  .filter = filter,
+                  .samples = samples};
     if (p.type == MADE_PALETTE) {
         p.palette = (const uint8_t(*)[3])palette;
         p.palette_count = 1 << p.depth;
@@ -80,7 +85,8 @@ static void test_every_kind(void)
                     genseg_picture_free(&got);
                     free(file.data);
                 }
-    tap_ok(right == all, "%d of %d kinds of PNG (type, depth, filter, interlacing, size) give the exact pixels", right, all);
+    tap_ok(right == all, "%d of %d kinds of PNG (type, depth, filter, interlacing, size) give the exact pixels", right,
+           all);
     free(samples);
 }
 
@@ -151,16 +157,23 @@ static void test_claims(void)
     static const struct {
         uint32_t width, height;
         const char *word;
-    } claims[] = {{100000, 100000, "100000 x 100000"}, {10000, 10001, "at most 100000000"}, {10000, 10000, "can hold"},
-                  {3000, 3000, "can hold"}, {0, 5, "0 x 5"}, {5, 0, "5 x 0"}, {0xFFFFFFFFu, 0xFFFFFFFFu, "4294967295"},
-                  {0x80000001u, 2, "2147483649 x 2"}, {1000001, 1, "on a side"}};
+    } claims[] = {{100000, 100000, "100000 x 100000"},
+                  {10000, 10001, "at most 100000000"},
+                  {10000, 10000, "can hold"},
+                  {3000, 3000, "can hold"},
+                  {0, 5, "0 x 5"},
+                  {5, 0, "5 x 0"},
+                  {0xFFFFFFFFu, 0xFFFFFFFFu, "4294967295"},
+                  {0x80000001u, 2, "2147483649 x 2"},
+                  {1000001, 1, "on a side"}};
     uint16_t samples[13 * 11 * 4];
     made_png p = make(3, 13, 11, 0, 0, samples);
     for (size_t i = 0; i < sizeof claims / sizeof claims[0]; i++) {
         genseg_bytes file = made_encode(&p);
         claim(&file, claims[i].width, claims[i].height);
         ht_error e = refuse(&file, place);
-        tap_ok(well_said(&e, place) && strstr(e.message, claims[i].word), "a PNG that boasts is refused: %s", e.message);
+        tap_ok(well_said(&e, place) && strstr(e.message, claims[i].word), "a PNG that boasts is refused: %s",
+               e.message);
         free(file.data);
     }
     p = make(6, 13, 11, 0, 0, samples); /* indices to 3 */
@@ -191,7 +204,8 @@ static void test_foreign(void)
     memset(deep, 'd', sizeof deep);
     memcpy(deep + sizeof deep - 7, "/x.png", 7);
     e = refuse(&(genseg_bytes){(uint8_t *)(uintptr_t) "x", 1}, deep);
-    tap_ok(strncmp(e.message, "...d", 4) == 0 && strstr(e.message, "/x.png: ") && well_said(&e, "..."), "long paths are cut in front");
+    tap_ok(strncmp(e.message, "...d", 4) == 0 && strstr(e.message, "/x.png: ") && well_said(&e, "..."),
+           "long paths are cut in front");
 }
 
 /* ---- JPEG ---- */
@@ -241,8 +255,10 @@ static void test_jpeg(void)
 {
     uint8_t pixels[40 * 24 * 4];
     for (size_t i = 0; i < sizeof pixels; i++) pixels[i] = (uint8_t)(100 + i % (40 * 3) / 2);
-    static const made_jpeg made[] = {{40, 24, 1, JCS_GRAYSCALE, 0, 0, 98}, {40, 24, 3, JCS_RGB, 0, 0, 98},
-                                     {40, 24, 3, JCS_RGB, 1, 0, 98}, {40, 24, 1, JCS_GRAYSCALE, 1, 1, 98}};
+    static const made_jpeg made[] = {{40, 24, 1, JCS_GRAYSCALE, 0, 0, 98},
+                                     {40, 24, 3, JCS_RGB, 0, 0, 98},
+                                     {40, 24, 3, JCS_RGB, 1, 0, 98},
+                                     {40, 24, 1, JCS_GRAYSCALE, 1, 1, 98}};
     for (size_t k = 0; k < sizeof made / sizeof made[0]; k++) {
         char what[64];
         genseg_bytes file = encode_jpeg(&made[k], pixels);
@@ -253,8 +269,8 @@ static void test_jpeg(void)
         for (int32_t i = 0; got.pixels && i < got.width * got.height * got.channels; i++)
             worst = abs(got.pixels[i] - pixels[i]) > worst ? abs(got.pixels[i] - pixels[i]) : worst;
         tap_ok(got.width == 40 && got.height == 24 && got.channels == made[k].channels && worst <= 8,
-               "JPEG with %d channels, progressive %d: off by at most %d %s", made[k].channels, made[k].progressive, worst,
-               e.message);
+               "JPEG with %d channels, progressive %d: off by at most %d %s", made[k].channels, made[k].progressive,
+               worst, e.message);
         genseg_picture_free(&got);
         snprintf(what, sizeof what, "JPEG with %d channels, progressive %d", made[k].channels, made[k].progressive);
         test_damage(&file, what, k < 3);
@@ -307,7 +323,8 @@ static void test_writing(void)
     ht_error e = {0}, absent = {0}, folder = {0};
     uint8_t *bytes;
     size_t count;
-    tap_ok(genseg_picture_encode(&none, &bytes, &count, &e) == HT_EINVALID && !bytes, "an empty picture is not written");
+    tap_ok(genseg_picture_encode(&none, &bytes, &count, &e) == HT_EINVALID && !bytes,
+           "an empty picture is not written");
     genseg_picture_read("/nowhere/a.png", &back, &absent);
     tap_ok(absent.status == HT_EIO && well_said(&absent, "/nowhere/a.png"), "absent: %s", absent.message);
     genseg_picture_read("/tmp", &back, &folder);

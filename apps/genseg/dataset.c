@@ -10,19 +10,23 @@
 #include "picture.h"
 
 #define SIZE_MAX_OF_INPUT 8192
-#define LEAKS_SHOWN 10
-#define EMPTY_SHOWN 10
+#define LEAKS_SHOWN       10
+#define EMPTY_SHOWN       10
 
 static const struct {
     int32_t bit;
     const char *name;
 } split_names[3] = {{GENSEG_TRAIN, "train"}, {GENSEG_VAL, "val"}, {GENSEG_TEST, "test"}};
 
-static genseg_split *split_of(genseg_dataset *d, int s) { return s == 0 ? &d->train : s == 1 ? &d->val : &d->test; }
+static genseg_split *split_of(genseg_dataset *d, int s)
+{
+    return s == 0 ? &d->train : s == 1 ? &d->val : &d->test;
+}
 
 static ht_status no_memory(ht_error *error)
 {
-    return ht_fail(error, HT_ENOMEM, "the data set: no memory for it; expected more of it; free some memory or lower data.size");
+    return ht_fail(error, HT_ENOMEM,
+                   "the data set: no memory for it; expected more of it; free some memory or lower data.size");
 }
 
 void genseg_dataset_free(genseg_dataset *dataset)
@@ -94,8 +98,10 @@ static ht_status read_mask(genseg_case *c, int32_t size, genseg_lines *warnings,
     if (status != HT_OK) return status;
     char place[GENSEG_PLACE];
     if (width != c->width || height != c->height)
-        return ht_fail(error, HT_EINVALID, "%s: a mask of %d x %d pixels for an image of %d x %d; expected equal sizes; "
-                       "export the mask again", genseg_place(c->mask_path, place), width, height, c->width, c->height);
+        return ht_fail(error, HT_EINVALID,
+                       "%s: a mask of %d x %d pixels for an image of %d x %d; expected equal sizes; "
+                       "export the mask again",
+                       genseg_place(c->mask_path, place), width, height, c->width, c->height);
     return take_mask(c, size, error);
 }
 
@@ -147,7 +153,8 @@ static ht_status load_split(loader *l, const char *path, int s)
     char *folder = genseg_path_join(path, split_names[s].name);
     char *image_folder = folder ? genseg_path_join(folder, "images") : NULL;
     char *mask_folder = folder ? genseg_path_join(folder, "masks") : NULL;
-    ht_status status = mask_folder && image_folder ? genseg_folder_list(image_folder, &images, l->error) : no_memory(l->error);
+    ht_status status =
+        mask_folder && image_folder ? genseg_folder_list(image_folder, &images, l->error) : no_memory(l->error);
     if (status == HT_OK) status = genseg_folder_list(mask_folder, &masks, l->error);
     if (status == HT_OK) status = genseg_folder_pair(genseg_place(folder, place), &images, &masks, l->error);
     if (status == HT_OK) status = load_listing(l, s, &images, &masks);
@@ -225,7 +232,8 @@ static ht_status warn_uniform(loader *l, int s, uint8_t value)
     for (int32_t i = 0; i < split->count; i++) {
         const genseg_case *c = &split->cases[i];
         char shown[GENSEG_PLACE];
-        if (!c->mask || c->mask[0] != value || memcmp(c->mask, c->mask + 1, (size_t)c->width * (size_t)c->height - 1) != 0)
+        if (!c->mask || c->mask[0] != value ||
+            memcmp(c->mask, c->mask + 1, (size_t)c->width * (size_t)c->height - 1) != 0)
             continue;
         if (found++ < EMPTY_SHOWN)
             used += (size_t)snprintf(names + used, sizeof names - used, "%s%.24s", used ? ", " : "",
@@ -272,8 +280,8 @@ static ht_status survey(loader *l)
 {
     int32_t count = 0;
     uint64_t hash = GENSEG_HASH_START;
-    hashed *all = malloc(sizeof *all * ((size_t)l->out->train.count + (size_t)l->out->val.count +
-                                        (size_t)l->out->test.count + 1));
+    hashed *all = malloc(sizeof *all *
+                         ((size_t)l->out->train.count + (size_t)l->out->val.count + (size_t)l->out->test.count + 1));
     if (!all) return no_memory(l->error);
     ht_status status = HT_OK;
     for (int s = 0; status == HT_OK && s < 3; s++) {
@@ -303,8 +311,10 @@ static ht_status begin(loader *l, const char *path, const char *name_of)
 {
     *l->out = (genseg_dataset){.size = l->size};
     if (l->size < 1 || l->size > SIZE_MAX_OF_INPUT || (l->channels != 0 && l->channels != 1 && l->channels != 3))
-        return ht_fail(l->error, HT_EINVALID, "data.size %d with %d channels; expected a size of 1 to %d and 0, 1 or 3 "
-                       "channels; change the configuration", l->size, l->channels, SIZE_MAX_OF_INPUT);
+        return ht_fail(l->error, HT_EINVALID,
+                       "data.size %d with %d channels; expected a size of 1 to %d and 0, 1 or 3 "
+                       "channels; change the configuration",
+                       l->size, l->channels, SIZE_MAX_OF_INPUT);
     size_t end = strlen(name_of);
     while (end > 1 && name_of[end - 1] == '/') end--;
     size_t start = end;
@@ -314,8 +324,10 @@ static ht_status begin(loader *l, const char *path, const char *name_of)
     struct stat facts;
     char place[GENSEG_PLACE];
     if (!path || (stat(path, &facts) == 0 && S_ISDIR(facts.st_mode))) return HT_OK;
-    return ht_fail(l->error, HT_EINVALID, "%s: no such folder; expected train|val|test/{images,masks}; give a folder of "
-                   "that form, or the word phantom", genseg_place(path, place));
+    return ht_fail(l->error, HT_EINVALID,
+                   "%s: no such folder; expected train|val|test/{images,masks}; give a folder of "
+                   "that form, or the word phantom",
+                   genseg_place(path, place));
 }
 
 static ht_status end(loader *l, ht_status status)
@@ -341,7 +353,8 @@ ht_status genseg_dataset_open(const char *path, int32_t splits, int32_t size, in
     return status == HT_OK ? HT_OK : ht_fail(error, status, "%s", local.message);
 }
 
-ht_status genseg_dataset_images(const char *folder, int32_t size, int32_t channels, genseg_dataset *out, ht_error *error)
+ht_status genseg_dataset_images(const char *folder, int32_t size, int32_t channels, genseg_dataset *out,
+                                ht_error *error)
 {
     ht_error local = {0};
     genseg_listing images = {0};

@@ -39,7 +39,10 @@ static void told(j_common_ptr jpeg, int level)
     if (level < 0) stopped(jpeg);
 }
 
-static void silent(j_common_ptr jpeg) { (void)jpeg; }
+static void silent(j_common_ptr jpeg)
+{
+    (void)jpeg;
+}
 
 /* Called at least once for every scan, long before it is decoded. */
 static void count_scans(j_common_ptr jpeg)
@@ -60,18 +63,23 @@ static ht_status check_form(jpeg_reader *r)
         blocks += (double)jpeg->comp_info[i].width_in_blocks * jpeg->comp_info[i].height_in_blocks;
     double pixels = (double)jpeg->image_width * jpeg->image_height;
     double possible = pixels * ((double)r->file->count * 8.0 / (blocks > 0 ? blocks : 1));
-    ht_status status = genseg_check_size(r->place, jpeg->image_width, jpeg->image_height, possible, r->file->count,
-                                         r->error);
+    ht_status status =
+        genseg_check_size(r->place, jpeg->image_width, jpeg->image_height, possible, r->file->count, r->error);
     if (status != HT_OK) return status;
     J_COLOR_SPACE space = jpeg->jpeg_color_space;
     if (space == JCS_CMYK || space == JCS_YCCK)
-        return ht_fail(r->error, HT_EFORMAT, "%s: a CMYK JPEG; expected grey or RGB; convert the file to RGB", r->place);
+        return ht_fail(r->error, HT_EFORMAT, "%s: a CMYK JPEG; expected grey or RGB; convert the file to RGB",
+                       r->place);
     if (space != JCS_GRAYSCALE && space != JCS_RGB && space != JCS_YCbCr)
-        return ht_fail(r->error, HT_EFORMAT, "%s: a JPEG with %d channels of unknown meaning; expected grey or RGB; "
-                       "convert the file", r->place, jpeg->num_components);
+        return ht_fail(r->error, HT_EFORMAT,
+                       "%s: a JPEG with %d channels of unknown meaning; expected grey or RGB; "
+                       "convert the file",
+                       r->place, jpeg->num_components);
     if (jpeg->arith_code)
-        return ht_fail(r->error, HT_EFORMAT, "%s: an arithmetic-coded JPEG; expected a baseline or progressive one; "
-                       "convert the file", r->place);
+        return ht_fail(r->error, HT_EFORMAT,
+                       "%s: an arithmetic-coded JPEG; expected a baseline or progressive one; "
+                       "convert the file",
+                       r->place);
     return HT_OK;
 }
 
@@ -84,7 +92,9 @@ static ht_status read_image(jpeg_reader *r)
     jpeg_read_header(jpeg, TRUE);
     ht_status status = check_form(r);
     if (status != HT_OK) return status;
-    r->form = (genseg_form){.width = (int32_t)jpeg->image_width, .height = (int32_t)jpeg->image_height, .depth = 8,
+    r->form = (genseg_form){.width = (int32_t)jpeg->image_width,
+                            .height = (int32_t)jpeg->image_height,
+                            .depth = 8,
                             .channels = jpeg->jpeg_color_space == JCS_GRAYSCALE ? 1 : 3};
     jpeg->out_color_space = r->form.channels == 1 ? JCS_GRAYSCALE : JCS_RGB;
     jpeg->dct_method = JDCT_ISLOW;
@@ -111,11 +121,10 @@ static ht_status guarded(jpeg_reader *r)
 {
     if (setjmp(r->escape) == 0) return read_image(r);
     if (r->error->status != HT_OK) return r->error->status; /* said by count_scans */
-    if (strstr(r->said, "memory"))
-        return ht_fail(r->error, HT_ENOMEM, GENSEG_NO_MEMORY, r->place);
+    if (strstr(r->said, "memory")) return ht_fail(r->error, HT_ENOMEM, GENSEG_NO_MEMORY, r->place);
     const char *said = strstr(r->said, "rror") || strstr(r->said, "ailed") ? "its data cannot be decoded" : r->said;
-    return ht_fail(r->error, HT_EFORMAT, "%s: a damaged JPEG: %.100s; expected a whole file; replace or remove the file",
-                   r->place, said);
+    return ht_fail(r->error, HT_EFORMAT,
+                   "%s: a damaged JPEG: %.100s; expected a whole file; replace or remove the file", r->place, said);
 }
 
 ht_status genseg_decode_jpeg(const genseg_bytes *file, const char *path, const genseg_sink *sink, ht_error *error)

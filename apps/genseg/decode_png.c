@@ -61,15 +61,18 @@ static ht_status check_header(const genseg_bytes *file, const char *place, ht_er
 {
     const uint8_t *b = file->data;
     if (file->count < 33 || big_endian(b + 8) != 13 || memcmp(b + 12, "IHDR", 4) != 0)
-        return ht_fail(error, HT_EFORMAT, "%s: a PNG without a whole header (%zu bytes); expected a whole file; replace or "
-                       "remove the file", place, file->count);
+        return ht_fail(error, HT_EFORMAT,
+                       "%s: a PNG without a whole header (%zu bytes); expected a whole file; replace or "
+                       "remove the file",
+                       place, file->count);
     static const int channels[7] = {1, 0, 3, 1, 2, 0, 4};
     int depth = b[24], type = b[25];
     bool known = type < 7 && channels[type] && (depth == 1 || depth == 2 || depth == 4 || depth == 8 || depth == 16);
     if (!known)
         return ht_fail(error, HT_EFORMAT,
                        "%s: a PNG header with colour type %d and depth %d; expected a pair that PNG has; replace or "
-                       "remove the file", place, type, depth);
+                       "remove the file",
+                       place, type, depth);
     double pixels = DEFLATE_RATIO * (double)file->count * 8.0 / (channels[type] * depth);
     return genseg_check_size(place, big_endian(b + 16), big_endian(b + 20), pixels, file->count, error);
 }
@@ -119,7 +122,8 @@ static ht_status rows(png_reader *r, int pass)
 {
     static const struct {
         int8_t first, step, top, down;
-    } passes[8] = {{0, 8, 0, 8}, {4, 8, 0, 8}, {0, 4, 4, 8}, {2, 4, 0, 4}, {0, 2, 2, 4}, {1, 2, 0, 2}, {0, 1, 1, 2}, {0, 1, 0, 1}};
+    } passes[8] = {{0, 8, 0, 8}, {4, 8, 0, 8}, {0, 4, 4, 8}, {2, 4, 0, 4},
+                   {0, 2, 2, 4}, {1, 2, 0, 2}, {0, 1, 1, 2}, {0, 1, 0, 1}};
     int32_t first = passes[pass].first, step = passes[pass].step, top = passes[pass].top, down = passes[pass].down;
     int32_t columns = held(r->form.width, first, step), count = held(r->form.height, top, down);
     if (columns == 0) return HT_OK;

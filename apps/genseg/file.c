@@ -101,8 +101,8 @@ ht_status genseg_bytes_read(const char *path, genseg_bytes *out, ht_error *error
     if (file < 0 || fstat(file, &facts) != 0) {
         int why = errno;
         if (file >= 0) close(file);
-        return ht_fail(error, HT_EIO, "%s: cannot be opened: %s; expected a readable file; check name and permissions", place,
-                       strerror(why));
+        return ht_fail(error, HT_EIO, "%s: cannot be opened: %s; expected a readable file; check name and permissions",
+                       place, strerror(why));
     }
     ht_status status;
     if (!S_ISREG(facts.st_mode))
@@ -128,7 +128,8 @@ ht_status genseg_lines_add(genseg_lines *lines, const char *line, ht_error *erro
 {
     size_t length = strlen(line), more = length + (lines->text ? 1 : 0);
     char *text = realloc(lines->text, lines->used + more + 1);
-    if (!text) return ht_fail(error, HT_ENOMEM, "warnings: no memory for a line; expected more of it; free some memory");
+    if (!text)
+        return ht_fail(error, HT_ENOMEM, "warnings: no memory for a line; expected more of it; free some memory");
     if (lines->text) text[lines->used++] = '\n';
     memcpy(text + lines->used, line, length + 1);
     lines->text = text;

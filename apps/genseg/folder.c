@@ -14,7 +14,7 @@
 
 #define NAMES_SHOWN 5
 #define NAMES_BYTES 150
-#define NO_MEMORY "%s: no memory for the names in it; expected more of it; free some memory"
+#define NO_MEMORY   "%s: no memory for the names in it; expected more of it; free some memory"
 
 char *genseg_path_join(const char *folder, const char *name)
 {
@@ -69,12 +69,15 @@ static ht_status add_entry(const char *folder, const char *name, genseg_listing 
     genseg_place(entry.path, place);
     struct stat facts;
     if (stat(entry.path, &facts) != 0)
-        return ht_fail(error, HT_EIO, "%s: cannot be looked at: %s; expected an image; repair or remove it", place, strerror(errno));
+        return ht_fail(error, HT_EIO, "%s: cannot be looked at: %s; expected an image; repair or remove it", place,
+                       strerror(errno));
     if (!S_ISREG(facts.st_mode))
         return ht_fail(error, HT_EFORMAT, "%s: not a regular file; expected only images here; remove it", place);
     if (!dot)
-        return ht_fail(error, HT_EFORMAT, "%s: not an image by its name; expected .png, .jpg or .jpeg; convert or remove "
-                       "the file", place);
+        return ht_fail(error, HT_EFORMAT,
+                       "%s: not an image by its name; expected .png, .jpg or .jpeg; convert or remove "
+                       "the file",
+                       place);
     return HT_OK;
 }
 
@@ -91,20 +94,23 @@ static ht_status read_names(DIR *open_folder, const char *folder, genseg_listing
     }
     if (errno == 0) return HT_OK;
     char place[GENSEG_PLACE];
-    return ht_fail(error, HT_EIO, "%s: listing stopped: %s; expected a readable folder; check the disk", genseg_place(folder, place),
-                   strerror(errno));
+    return ht_fail(error, HT_EIO, "%s: listing stopped: %s; expected a readable folder; check the disk",
+                   genseg_place(folder, place), strerror(errno));
 }
 
 static ht_status check_names(const char *place, const genseg_listing *list, ht_error *error)
 {
     if (list->count == 0)
-        return ht_fail(error, HT_EINVALID, "%s: no images; expected at least one .png, .jpg or .jpeg; add some or leave "
-                       "the split out", place);
+        return ht_fail(error, HT_EINVALID,
+                       "%s: no images; expected at least one .png, .jpg or .jpeg; add some or leave "
+                       "the split out",
+                       place);
     for (int32_t i = 1; i < list->count; i++) {
         if (strcmp(list->entries[i - 1].stem, list->entries[i].stem) != 0) continue;
         char stem[GENSEG_PLACE];
-        return ht_fail(error, HT_EINVALID, "%s: two files named %s but for the extension; expected one; remove the other",
-                       place, genseg_place(list->entries[i].stem, stem));
+        return ht_fail(error, HT_EINVALID,
+                       "%s: two files named %s but for the extension; expected one; remove the other", place,
+                       genseg_place(list->entries[i].stem, stem));
     }
     return HT_OK;
 }
@@ -117,8 +123,8 @@ ht_status genseg_folder_list(const char *folder, genseg_listing *out, ht_error *
     DIR *open_folder = opendir(folder);
     if (!open_folder) {
         bool absent = errno == ENOENT || errno == ENOTDIR;
-        return ht_fail(error, absent ? HT_EINVALID : HT_EIO, "%s: %s; expected a folder of images; check the path", place,
-                       absent ? "no such folder" : strerror(errno));
+        return ht_fail(error, absent ? HT_EINVALID : HT_EIO, "%s: %s; expected a folder of images; check the path",
+                       place, absent ? "no such folder" : strerror(errno));
     }
     ht_status status = read_names(open_folder, folder, out, error);
     closedir(open_folder);
@@ -166,10 +172,14 @@ ht_status genseg_folder_pair(const char *place, const genseg_listing *images, co
     missing(images, masks, &bare);
     missing(masks, images, &lost);
     if (bare.count)
-        return ht_fail(error, HT_EINVALID, "%s: %d of %d images without a mask (%s); expected a mask of the same stem; "
-                       "add the masks or remove the images", place, bare.count, images->count, bare.text);
+        return ht_fail(error, HT_EINVALID,
+                       "%s: %d of %d images without a mask (%s); expected a mask of the same stem; "
+                       "add the masks or remove the images",
+                       place, bare.count, images->count, bare.text);
     if (lost.count)
-        return ht_fail(error, HT_EINVALID, "%s: %d of %d masks without an image (%s); expected an image of the same stem; "
-                       "add the images or remove the masks", place, lost.count, masks->count, lost.text);
+        return ht_fail(error, HT_EINVALID,
+                       "%s: %d of %d masks without an image (%s); expected an image of the same stem; "
+                       "add the images or remove the masks",
+                       place, lost.count, masks->count, lost.text);
     return HT_OK;
 }

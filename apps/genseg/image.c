@@ -15,17 +15,20 @@ ht_status genseg_check_size(const char *place, int64_t width, int64_t height, do
                             ht_error *error)
 {
     if (width < 1 || height < 1)
-        return ht_fail(error, HT_EFORMAT, "%s: claims %lld x %lld pixels; expected at least one; replace or remove the file",
-                       place, (long long)width, (long long)height);
+        return ht_fail(error, HT_EFORMAT,
+                       "%s: claims %lld x %lld pixels; expected at least one; replace or remove the file", place,
+                       (long long)width, (long long)height);
     if (width > GENSEG_SIDE_MAX || height > GENSEG_SIDE_MAX || width * height > GENSEG_PIXELS_MAX)
         return ht_fail(error, HT_EFORMAT,
                        "%s: claims %lld x %lld pixels; expected at most %lld in all and %d on a side; shrink or remove "
-                       "the file", place, (long long)width, (long long)height, (long long)GENSEG_PIXELS_MAX,
-                       GENSEG_SIDE_MAX);
+                       "the file",
+                       place, (long long)width, (long long)height, (long long)GENSEG_PIXELS_MAX, GENSEG_SIDE_MAX);
     if ((double)width * (double)height > possible)
-        return ht_fail(error, HT_EFORMAT,
-                       "%s: claims %lld x %lld pixels, more than its %zu bytes can hold; expected a whole file; replace "
-                       "or remove the file", place, (long long)width, (long long)height, bytes);
+        return ht_fail(
+            error, HT_EFORMAT,
+            "%s: claims %lld x %lld pixels, more than its %zu bytes can hold; expected a whole file; replace "
+            "or remove the file",
+            place, (long long)width, (long long)height, bytes);
     return HT_OK;
 }
 
@@ -34,8 +37,8 @@ ht_status genseg_decode(const genseg_bytes *file, const char *path, const genseg
     static const struct {
         const char *start, *name;
         size_t count;
-    } others[] = {{"II*\0", "a TIFF", 4}, {"MM\0*", "a TIFF", 4}, {"GIF8", "a GIF", 4},   {"BM", "a BMP", 2},
-                  {"RIFF", "a WebP", 4},  {"\x1f\x8b", "gzip data", 2}, {"P5", "a PGM", 2}, {"P6", "a PPM", 2}};
+    } others[] = {{"II*\0", "a TIFF", 4}, {"MM\0*", "a TIFF", 4},       {"GIF8", "a GIF", 4}, {"BM", "a BMP", 2},
+                  {"RIFF", "a WebP", 4},  {"\x1f\x8b", "gzip data", 2}, {"P5", "a PGM", 2},   {"P6", "a PPM", 2}};
     char place[GENSEG_PLACE];
     const uint8_t *b = file->data;
     if (file->count >= 8 && memcmp(b, "\x89PNG\r\n\x1a\n", 8) == 0) return genseg_decode_png(file, path, sink, error);
@@ -46,8 +49,8 @@ ht_status genseg_decode(const genseg_bytes *file, const char *path, const genseg
             return ht_fail(error, HT_EFORMAT, "%s: holds %s; expected PNG or JPEG; convert the file", place,
                            others[i].name);
     return ht_fail(error, HT_EFORMAT,
-                   "%s: its %zu bytes are neither PNG nor JPEG; expected one of these; replace or remove the file", place,
-                   file->count);
+                   "%s: its %zu bytes are neither PNG nor JPEG; expected one of these; replace or remove the file",
+                   place, file->count);
 }
 
 static ht_status grow(genseg_rows *rows, const genseg_form *form, int32_t count, ht_error *error)
@@ -55,8 +58,10 @@ static ht_status grow(genseg_rows *rows, const genseg_form *form, int32_t count,
     char place[GENSEG_PLACE];
     uint8_t *data = realloc(rows->data, rows->bytes * (size_t)count);
     if (!data)
-        return ht_fail(error, HT_ENOMEM, "%s: no memory for its %d x %d pixels; expected more of it; free some memory or "
-                       "shrink the image", genseg_place(rows->path, place), form->width, form->height);
+        return ht_fail(error, HT_ENOMEM,
+                       "%s: no memory for its %d x %d pixels; expected more of it; free some memory or "
+                       "shrink the image",
+                       genseg_place(rows->path, place), form->width, form->height);
     rows->data = data;
     rows->ready = count;
     return HT_OK;
@@ -185,11 +190,15 @@ static void put_bytes(png_structp png, png_bytep from, size_t count)
     w->file.count += count;
 }
 
-static void put_nothing(png_structp png) { (void)png; }
+static void put_nothing(png_structp png)
+{
+    (void)png;
+}
 
 static ht_status write_image(png_writer *w, const genseg_picture *picture, ht_error *error)
 {
-    if (setjmp(w->escape)) return ht_fail(error, HT_ENOMEM, "a picture: no memory to encode it; expected more of it; free some memory");
+    if (setjmp(w->escape))
+        return ht_fail(error, HT_ENOMEM, "a picture: no memory to encode it; expected more of it; free some memory");
     size_t row = (size_t)picture->width * (size_t)picture->channels;
     png_set_write_fn(w->png, w, put_bytes, put_nothing);
     png_set_IHDR(w->png, w->info, (uint32_t)picture->width, (uint32_t)picture->height, 8,
@@ -208,13 +217,16 @@ ht_status genseg_picture_encode(const genseg_picture *picture, uint8_t **bytes, 
     if (!picture->pixels || picture->width < 1 || picture->height < 1 ||
         (picture->channels != 1 && picture->channels != 3) || picture->width > GENSEG_SIDE_MAX ||
         picture->height > GENSEG_SIDE_MAX)
-        return ht_fail(error, HT_EINVALID, "a picture: %d x %d pixels and %d channels; expected 1 or 3 channels and at most "
-                       "%d pixels on a side; this is a fault of genseg", picture->width, picture->height, picture->channels, GENSEG_SIDE_MAX);
+        return ht_fail(error, HT_EINVALID,
+                       "a picture: %d x %d pixels and %d channels; expected 1 or 3 channels and at most "
+                       "%d pixels on a side; this is a fault of genseg",
+                       picture->width, picture->height, picture->channels, GENSEG_SIDE_MAX);
     png_writer w = {0};
     w.png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &w, write_stopped, write_warned);
     w.info = w.png ? png_create_info_struct(w.png) : NULL;
-    ht_status status = w.info ? write_image(&w, picture, error)
-                              : ht_fail(error, HT_ENOMEM, "a picture: no memory to encode it; expected more of it; free some memory");
+    ht_status status =
+        w.info ? write_image(&w, picture, error)
+               : ht_fail(error, HT_ENOMEM, "a picture: no memory to encode it; expected more of it; free some memory");
     if (w.png) png_destroy_write_struct(&w.png, &w.info);
     if (status != HT_OK) {
         free(w.file.data);

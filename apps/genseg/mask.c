@@ -90,9 +90,10 @@ static bool palette_codes(mask_sink *s, const char *place, ht_error *error)
     if (coloured > 0) {
         const uint8_t *first = s->form.palette[0];
         if (beyond > 0 || first[0] || first[1] || first[2]) {
-            ht_fail(error, HT_EFORMAT, "%s: a palette mask in which %lld of %lld pixels are coloured and %lld are neither "
-                    "index 0 nor 1 (0 must be black); " MASK_FORM, place, (long long)coloured, (long long)pixels,
-                    (long long)beyond);
+            ht_fail(error, HT_EFORMAT,
+                    "%s: a palette mask in which %lld of %lld pixels are coloured and %lld are neither "
+                    "index 0 nor 1 (0 must be black); " MASK_FORM,
+                    place, (long long)coloured, (long long)pixels, (long long)beyond);
             return false;
         }
         codes[0] = ZERO;
@@ -108,7 +109,8 @@ static bool palette_codes(mask_sink *s, const char *place, ht_error *error)
 }
 
 /* What each code stands for, by the counts of all; false with a filled record if the mask is refused. */
-static bool meaning(const mask_sink *s, const char *place, uint8_t value[CODES], genseg_lines *warnings, ht_error *error)
+static bool meaning(const mask_sink *s, const char *place, uint8_t value[CODES], genseg_lines *warnings,
+                    ht_error *error)
 {
     int64_t count[CODES] = {0}, pixels = (int64_t)s->form.width * s->form.height;
     for (int64_t i = 0; i < pixels; i++) count[s->rows.data[i]]++;
@@ -120,14 +122,18 @@ static bool meaning(const mask_sink *s, const char *place, uint8_t value[CODES],
     for (int64_t i = 0; odd.count == 0 && i < pixels; i++) /* only ones beside M: they stand where the codes say */
         if (s->rows.data[i] == ONE) note(&odd, (int32_t)(i % s->form.width), (int32_t)(i / s->form.width), 1);
     if (count[MOST] == 0 || strays * 1000 > pixels * GENSEG_STRAY_PER_THOUSAND) {
-        ht_fail(error, HT_EFORMAT, "%s: a mask with levels other than 0 and %d in %lld of %lld pixels, as %d at column %d, "
-                "row %d; " MASK_FORM, place, most, (long long)strays, (long long)pixels, odd.level, odd.x, odd.y);
+        ht_fail(error, HT_EFORMAT,
+                "%s: a mask with levels other than 0 and %d in %lld of %lld pixels, as %d at column %d, "
+                "row %d; " MASK_FORM,
+                place, most, (long long)strays, (long long)pixels, odd.level, odd.x, odd.y);
         return false;
     }
     if (most > 1) value[ONE] = 0;
     char line[HT_MESSAGE_BYTES];
-    snprintf(line, sizeof line, "%s: a mask with levels other than 0 and %d in %lld of %lld pixels, as %d at column %d, row "
-             "%d; cut at %d", place, most, (long long)strays, (long long)pixels, odd.level, odd.x, odd.y, most / 2 + 1);
+    snprintf(line, sizeof line,
+             "%s: a mask with levels other than 0 and %d in %lld of %lld pixels, as %d at column %d, row "
+             "%d; cut at %d",
+             place, most, (long long)strays, (long long)pixels, odd.level, odd.x, odd.y, most / 2 + 1);
     return genseg_lines_add(warnings, line, error) == HT_OK;
 }
 
@@ -135,14 +141,16 @@ static bool finish(mask_sink *s, const char *place, genseg_lines *warnings, ht_e
 {
     long long pixels = (long long)s->form.width * s->form.height;
     if (s->unequal.count) {
-        ht_fail(error, HT_EFORMAT, "%s: a mask with channels that differ in %lld of %lld pixels, as at column %d, row %d; "
-                MASK_FORM, place, (long long)s->unequal.count, pixels, s->unequal.x, s->unequal.y);
+        ht_fail(error, HT_EFORMAT,
+                "%s: a mask with channels that differ in %lld of %lld pixels, as at column %d, row %d; " MASK_FORM,
+                place, (long long)s->unequal.count, pixels, s->unequal.x, s->unequal.y);
         return false;
     }
     if (s->clear.count) {
-        ht_fail(error, HT_EFORMAT, "%s: a mask with alpha below its largest level in %lld of %lld pixels, as at column %d, "
-                "row %d; expected no alpha; save the mask again without it", place, (long long)s->clear.count, pixels,
-                s->clear.x, s->clear.y);
+        ht_fail(error, HT_EFORMAT,
+                "%s: a mask with alpha below its largest level in %lld of %lld pixels, as at column %d, "
+                "row %d; expected no alpha; save the mask again without it",
+                place, (long long)s->clear.count, pixels, s->clear.x, s->clear.y);
         return false;
     }
     uint8_t value[CODES];

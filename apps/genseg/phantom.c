@@ -14,7 +14,7 @@
 #include "picture.h"
 
 #define LESIONS_MAX 2
-#define HARMONICS 5 /* of orders 2 to 6 */
+#define HARMONICS   5 /* of orders 2 to 6 */
 
 typedef struct colour {
     double part[3];
@@ -140,8 +140,8 @@ static bool draw_patches(genseg_canvas *c, genseg_draws *d)
 
 static lesion make_lesion(genseg_draws *d, double radius, double tone, double contrast)
 {
-    static const colour tones[5] = {{{0.70, 0.36, 0.33}}, {{0.52, 0.27, 0.21}}, {{0.38, 0.23, 0.18}},
-                                    {{0.24, 0.17, 0.16}}, {{0.30, 0.27, 0.32}}};
+    static const colour tones[5] = {
+        {{0.70, 0.36, 0.33}}, {{0.52, 0.27, 0.21}}, {{0.38, 0.23, 0.18}}, {{0.24, 0.17, 0.16}}, {{0.30, 0.27, 0.32}}};
     lesion l = {.radius = radius};
     double way[2], stretch = genseg_between(d, 1, 1.5);
     l.x = genseg_between(d, 0.24, 0.76);
@@ -229,7 +229,9 @@ static void draw_moles(genseg_canvas *c, genseg_draws *d)
     static const colour tones[2] = {{{0.34, 0.22, 0.18}}, {{0.56, 0.36, 0.30}}};
     int count = (int)genseg_between(d, 0, 6);
     for (int k = 0; k < count; k++) {
-        double at[2] = {genseg_between(d, 0, 1), genseg_between(d, 0, 1)}, radius = genseg_between(d, 0.010, 0.030);
+        double at[2]; /* in statements of their own: the parts of a list are drawn in no fixed order */
+        for (int i = 0; i < 2; i++) at[i] = genseg_between(d, 0, 1);
+        double radius = genseg_between(d, 0.010, 0.030);
         colour tone = pick(d, tones, 2);
         genseg_canvas_clear(c);
         genseg_canvas_stroke(c, at, at, radius, 0.010);
@@ -280,7 +282,8 @@ static void draw_glints(genseg_canvas *c, genseg_draws *d)
     static const double white[3] = {0.98, 0.97, 0.95};
     int count = (int)genseg_between(d, -2, 8);
     for (int k = 0; k < count; k++) {
-        double from[2] = {genseg_between(d, 0, 1), genseg_between(d, 0, 1)}, to[2];
+        double from[2], to[2];
+        for (int i = 0; i < 2; i++) from[i] = genseg_between(d, 0, 1);
         for (int i = 0; i < 2; i++) to[i] = from[i] + genseg_between(d, -0.025, 0.025);
         genseg_canvas_clear(c);
         genseg_canvas_stroke(c, from, to, genseg_between(d, 0.003, 0.010), 0.012);
@@ -305,7 +308,10 @@ static void expose(const genseg_canvas *c, genseg_draws *d, uint8_t *pixels, uin
     }
 }
 
-int32_t genseg_phantom_count(int32_t split) { return split == GENSEG_TRAIN ? 16 : split == GENSEG_VAL ? 8 : 24; }
+int32_t genseg_phantom_count(int32_t split)
+{
+    return split == GENSEG_TRAIN ? 16 : split == GENSEG_VAL ? 8 : 24;
+}
 
 ht_status genseg_phantom_draw(uint64_t seed, int32_t split, int32_t index, int32_t size, genseg_picture *image,
                               uint8_t **mask, ht_error *error)
@@ -314,13 +320,15 @@ ht_status genseg_phantom_draw(uint64_t seed, int32_t split, int32_t index, int32
     *mask = NULL;
     if (size < 16 || size > 4096)
         return ht_fail(error, HT_EINVALID, "phantom: %d pixels on a side; expected 16 to 4096; change the size", size);
-    genseg_draws draws = {.key = ht_random_mix(ht_random_mix(ht_random_key(seed, "phantom"), (uint64_t)split), (uint64_t)index)};
+    genseg_draws draws = {
+        .key = ht_random_mix(ht_random_mix(ht_random_key(seed, "phantom"), (uint64_t)split), (uint64_t)index)};
     genseg_canvas canvas;
     size_t count = (size_t)size * (size_t)size;
     uint8_t *pixels = malloc(count * 3), *cover = malloc(count);
     bool good = genseg_canvas_open(&canvas, size) && pixels && cover;
     traits t = make_traits(seed, split, index);
-    good = good && draw_skin(&canvas, &draws, t.skin) && draw_patches(&canvas, &draws) && draw_lesions(&canvas, &draws, t);
+    good =
+        good && draw_skin(&canvas, &draws, t.skin) && draw_patches(&canvas, &draws) && draw_lesions(&canvas, &draws, t);
     if (good) {
         draw_moles(&canvas, &draws);
         draw_marks(&canvas, &draws);

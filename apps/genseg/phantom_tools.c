@@ -24,9 +24,15 @@ void genseg_direction(genseg_draws *draws, double way[2])
     }
 }
 
-uint64_t genseg_draws_key(genseg_draws *draws) { return ht_random_mix(draws->key, draws->next++); }
+uint64_t genseg_draws_key(genseg_draws *draws)
+{
+    return ht_random_mix(draws->key, draws->next++);
+}
 
-double genseg_smooth(double t) { return t <= 0 ? 0 : t >= 1 ? 1 : t * t * (3 - 2 * t); }
+double genseg_smooth(double t)
+{
+    return t <= 0 ? 0 : t >= 1 ? 1 : t * t * (3 - 2 * t);
+}
 
 bool genseg_field_open(genseg_field *field, int32_t size)
 {
@@ -122,8 +128,7 @@ void genseg_canvas_curve(genseg_canvas *canvas, const double from[2], const doub
     double last[2] = {from[0], from[1]};
     for (int k = 1; k <= PARTS; k++) {
         double t = (double)k / PARTS, next[2];
-        for (int i = 0; i < 2; i++)
-            next[i] = (1 - t) * (1 - t) * from[i] + 2 * t * (1 - t) * middle[i] + t * t * to[i];
+        for (int i = 0; i < 2; i++) next[i] = (1 - t) * (1 - t) * from[i] + 2 * t * (1 - t) * middle[i] + t * t * to[i];
         genseg_canvas_stroke(canvas, last, next, radius, 0.004);
         last[0] = next[0];
         last[1] = next[1];

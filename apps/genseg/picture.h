@@ -10,9 +10,9 @@
 #include "data.h"
 
 /* Limits on what a file may claim, checked before anything is allocated for its pixels. */
-#define GENSEG_PIXELS_MAX INT64_C(100000000)
-#define GENSEG_SIDE_MAX 1000000
-#define GENSEG_SCANS_MAX 64
+#define GENSEG_PIXELS_MAX     INT64_C(100000000)
+#define GENSEG_SIDE_MAX       1000000
+#define GENSEG_SCANS_MAX      64
 #define GENSEG_FILE_BYTES_MAX (INT64_C(1) << 30)
 
 /*

@@ -13,7 +13,8 @@ typedef struct taps {
     double first, last, sum;
 } taps;
 
-/* In units of 1 / to of an input pixel, input j covers [j to, (j + 1) to) and output i covers [i from, (i + 1) from). */
+/* In units of 1 / to of an input pixel, input j covers [j to, (j + 1) to) and output i covers [i from, (i + 1) from).
+ */
 static taps area(int32_t from, int32_t to, int32_t i)
 {
     int64_t low = (int64_t)i * from, high = low + from;
@@ -75,7 +76,8 @@ static void store_row(const double *sum, int32_t have, int32_t want, int32_t siz
             row[x] = level(0.299 * sum[x] + 0.587 * sum[size + x] + 0.114 * sum[2 * size + x]);
             continue;
         }
-        for (int32_t c = 0; c < want; c++) row[(size_t)c * plane + (size_t)x] = level(sum[(have == 1 ? 0 : c) * size + x]);
+        for (int32_t c = 0; c < want; c++)
+            row[(size_t)c * plane + (size_t)x] = level(sum[(have == 1 ? 0 : c) * size + x]);
     }
 }
 
@@ -83,12 +85,15 @@ ht_status genseg_resize_image(const genseg_picture *from, int32_t channels, int3
 {
     if (!from->pixels || from->width < 1 || from->height < 1 || (from->channels != 1 && from->channels != 3) ||
         (channels != 1 && channels != 3) || size < 1 || size > 32768)
-        return ht_fail(error, HT_EINVALID, "an image: %d x %d pixels, %d to %d channels, to size %d; expected 1 or 3 channels "
-                       "and a size of 1 to 32768; change data.size", from->width, from->height, from->channels, channels, size);
+        return ht_fail(error, HT_EINVALID,
+                       "an image: %d x %d pixels, %d to %d channels, to size %d; expected 1 or 3 channels "
+                       "and a size of 1 to 32768; change data.size",
+                       from->width, from->height, from->channels, channels, size);
     taps *columns = malloc(sizeof *columns * (size_t)size);
     double *sum = malloc(sizeof *sum * 3 * (size_t)size);
     ht_status status = HT_OK;
-    if (!columns || !sum) status = ht_fail(error, HT_ENOMEM, "an image: no memory to resize it; expected more of it; free some memory");
+    if (!columns || !sum)
+        status = ht_fail(error, HT_ENOMEM, "an image: no memory to resize it; expected more of it; free some memory");
     for (int32_t x = 0; status == HT_OK && x < size; x++) columns[x] = axis_taps(from->width, size, x);
     for (int32_t y = 0; status == HT_OK && y < size; y++) {
         taps t = axis_taps(from->height, size, y);
@@ -106,7 +111,8 @@ void genseg_resize_mask(const uint8_t *from, int32_t width, int32_t height, int3
     for (int32_t y = 0; y < size; y++) {
         const uint8_t *row = from + (size_t)((2 * (int64_t)y + 1) * height / (2 * (int64_t)size)) * (size_t)width;
         for (int32_t x = 0; x < size; x++)
-            to[(size_t)y * (size_t)size + (size_t)x] = row[(2 * (int64_t)x + 1) * width / (2 * (int64_t)size)] ? 1.0f : 0.0f;
+            to[(size_t)y * (size_t)size + (size_t)x] =
+                row[(2 * (int64_t)x + 1) * width / (2 * (int64_t)size)] ? 1.0f : 0.0f;
     }
 }
 

@@ -54,6 +54,7 @@ static ht_status make_program(genseg_trainer *t, recorder record, genseg_program
 
 static ht_status set_numbers(ht_program *program, const char *name, const float *numbers, int64_t count, ht_dtype real)
 {
+    if (!ht_has_input(program, name)) return HT_OK;
     if (real == HT_F32) return ht_set_named(program, name, numbers, count);
     double *wide = malloc((size_t)(count + 1) * sizeof *wide);
     if (!wide) return HT_ENOMEM;
@@ -346,7 +347,8 @@ static ht_status start(genseg_trainer *t, ht_device *device, ht_error *error)
         return error->status;
     if (*warning && !t->job->quiet) printf("%s\n", warning);
     if (allocate_batches(t, error) != HT_OK || begin_files(t, error) != HT_OK) return error->status;
-    t->predictor = genseg_predictor_new(device, t->state.store[GENSEG_S], &t->nets, t->config.size, t->job->interrupt, error);
+    /* not interrupted: a round that is begun ends with its validation, so that a resumed run misses none */
+    t->predictor = genseg_predictor_new(device, t->state.store[GENSEG_S], &t->nets, t->config.size, NULL, error);
     return error->status;
 }
 
@@ -423,7 +425,7 @@ int genseg_train(const genseg_job *job, ht_error *error)
     if (check_folder(&t, error) == HT_OK && open_data(&t, error) == HT_OK && !job->dry_run &&
         (device = ht_device_open("cpu", t.config.threads, error)) && start(&t, device, error) == HT_OK) {
         began = true;
-        if (t.data.warnings && !job->quiet) printf("%s", t.data.warnings);
+        if (t.data.warnings && !job->quiet) printf("%s\n", t.data.warnings);
         if (keep_record(&t, GENSEG_JOB_RUNNING, error) == HT_OK && pretrain(&t, error) == HT_OK && rounds(&t, error) == HT_OK &&
             finish(&t, device, &metrics, error) == HT_OK && keep_record(&t, GENSEG_JOB_DONE, error) == HT_OK &&
             genseg_report_write(job->run, error) == HT_OK)

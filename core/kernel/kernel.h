@@ -23,9 +23,10 @@
 /* Most operands of a pointwise kernel: the result and three inputs. */
 #define HTI_OPERANDS 4
 
-/* Of every sum: partial sums side by side, and numbers after which they are added up. */
+/* Of every sum: partial sums side by side, and numbers, or lines, after which they are added up. */
 #define HTI_SUM_LANES 16
 #define HTI_SUM_BLOCK 1024
+#define HTI_SUM_LINES 32
 
 /*
  * A nest of loops over operands of one shape, outermost axis first. Axes of size 1 are dropped, axes that all operands

@@ -22,16 +22,21 @@ HT_DEVICE T HT_NAME(k_line)(const T *x, int64_t n, int64_t stride)
     return total;
 }
 
-/* The sum over `rank` axes of the given sizes and strides, line by line along the last one. */
+/* The sum over `rank` axes of the given sizes and strides, line by line along the last one, in groups of lines. */
 HT_DEVICE T HT_NAME(k_sum)(const T *x, int32_t rank, const int64_t *dim, const int64_t *stride)
 {
     if (rank == 0) return x[0];
+    const int32_t last = rank - 1;
     int64_t lines = 1;
-    for (int32_t k = 0; k < rank - 1; k++) lines *= dim[k];
-    T total = (T)0;
-    for (int64_t i = 0; i < lines; i++)
-        total += HT_NAME(k_line)(x + hti_offset(i, rank - 1, dim, stride), dim[rank - 1], stride[rank - 1]);
-    return total;
+    for (int32_t k = 0; k < last; k++) lines *= dim[k];
+    T total = (T)0, group = (T)0;
+    for (int64_t i = 0; i < lines; i++) {
+        group += HT_NAME(k_line)(x + hti_offset(i, last, dim, stride), dim[last], stride[last]);
+        if (i % HTI_SUM_LINES != HTI_SUM_LINES - 1) continue;
+        total += group;
+        group = (T)0;
+    }
+    return total + group;
 }
 
 /* Whether x takes the place of best: larger, or the first NaN. */

@@ -95,6 +95,13 @@ ht_status ht_set(ht_program *p, ht_var input, const void *numbers, int64_t count
     return ht_fail(&p->error, HT_EINVALID, "set: the value is no input; expected one that ht_input gave");
 }
 
+int ht_has_input(const ht_program *p, const char *name)
+{
+    for (int32_t i = 0; i < p->inputs.count; i++)
+        if (strcmp(p->inputs.at[i].name, name) == 0) return 1;
+    return 0;
+}
+
 ht_status ht_set_named(ht_program *p, const char *name, const void *numbers, int64_t count)
 {
     if (p->error.status != HT_OK) return p->error.status;

@@ -1,7 +1,7 @@
 /*
- * Pointwise kernels of the CPU: the bodies of kernel/pointwise.inl, and casts, in vector loops. Each loop exists for operands with
- * stride 1 and for broadcast ones (stride 0); any other stride takes the general form. A result may be written over an
- * input of the same shape and strides.
+ * Pointwise kernels of the CPU: the bodies of kernel/pointwise.inl, and casts, in vector loops. Each loop exists for
+ * operands with stride 1 and for broadcast ones (stride 0); any other stride takes the general form. A result may be
+ * written over an input of the same shape and strides.
  */
 #include "backend/cpu/cpu.h"
 #include "backend/cpu/loops.h"

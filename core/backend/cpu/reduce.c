@@ -107,6 +107,10 @@ static sum_plan make_plan(const hti_tensor *x, const hti_tensor *y)
     plan.lines *= plan.pieces;
     plan.part = clamp(2 * HTI_GRAIN / width, plan.line > 1 ? 1 : LEAST_LINES, MOST_LINES);
     plan.parts = ceiling(plan.lines, plan.part);
+    if (plan.lines == 0) { /* one part of no lines: zeros */
+        plan.parts = 1;
+        plan.reduced.rank = 0;
+    }
     plan.tiles = ceiling(plan.columns, COLUMNS);
     return plan;
 }
@@ -117,7 +121,8 @@ static void run_plan(const sum_plan *plan, ht_dtype dtype, const void *from, voi
     const int64_t lines = plan->lines < plan->part ? plan->lines : plan->part;
     const int64_t columns = plan->columns < COLUMNS ? plan->columns : COLUMNS;
     const int64_t line = plan->line < PIECE ? plan->line : PIECE;
-    const int64_t grain = clamp(2 * HTI_GRAIN / (lines * columns * line), 1, HTI_GRAIN);
+    const int64_t work = clamp(lines * columns * line, 1, INT64_MAX);
+    const int64_t grain = clamp(2 * HTI_GRAIN / work, 1, HTI_GRAIN);
     hti_parallel_for(threads, plan->outputs * plan->parts * plan->tiles, grain,
                      dtype == HT_F32 ? sum_tasks_f32 : sum_tasks_f64, &c);
 }

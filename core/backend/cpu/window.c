@@ -112,8 +112,8 @@ static ht_status run_tasks(const hti_run *run, const hti_tensor *windows, bool p
     for (int32_t k = 2; k < run->out->shape.rank; k++) positions *= run->out->shape.dim[k];
     for (int32_t k = 0; k < 3; k++) taps *= c.window.kernel[k];
     const int64_t work = (c.channels < CHANNELS ? c.channels : CHANNELS) * taps;
-    hti_parallel_for(run->threads, positions, work < HTI_GRAIN ? HTI_GRAIN / work : 1, dtype == HT_F32 ? f32 : f64,
-                     &c);
+    hti_parallel_for(run->threads, positions, work > 0 && work < HTI_GRAIN ? HTI_GRAIN / work : 1,
+                     dtype == HT_F32 ? f32 : f64, &c);
     return HT_OK;
 }
 
