@@ -83,7 +83,7 @@ static ht_status set_input(ht_program *p, const hti_named_input *input, const vo
     if (count != ht_shape_count(value->shape))
         return ht_fail(&p->error, HT_ESHAPE, "set \"%s\": %" PRId64 " numbers for %s", input->name, count,
                        ht_shape_text(value->shape, text));
-    memcpy(p->buffers.at[value->buffer].fixed, numbers, (size_t)count * ht_dtype_bytes(value->dtype));
+    if (count > 0) memcpy(p->buffers.at[value->buffer].fixed, numbers, (size_t)count * ht_dtype_bytes(value->dtype));
     return HT_OK;
 }
 
@@ -123,7 +123,7 @@ ht_status ht_get_at(ht_program *p, int32_t output, void *numbers, int64_t count)
                        ht_shape_text(value->shape, text));
     const hti_buffer *buffer = &p->buffers.at[value->buffer];
     const void *data = buffer->fixed ? buffer->fixed : (const char *)p->arena + buffer->offset;
-    memcpy(numbers, data, (size_t)count * ht_dtype_bytes(value->dtype));
+    if (count > 0) memcpy(numbers, data, (size_t)count * ht_dtype_bytes(value->dtype));
     return HT_OK;
 }
 
