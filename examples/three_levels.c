@@ -50,7 +50,7 @@ int main(void)
     const mlo_level levels[] = {
         {"G", scalar(tape, G, "G", 0.5), loss_gan, .rate = 0.1},
         {"S", scalar(tape, S, "S", 2.0), loss_seg, .rate = 0.2, .hold = "A"}, /* A has a place of its own in this loss */
-        {"A", scalar(tape, A, "A", 1.5), loss_val},
+        {.name = "A", .scope = scalar(tape, A, "A", 1.5), .loss = loss_val},
     };
     mlo_round round = mlo_record(tape, levels, 3);
     ht_vars results = ht_vars_join(ht_vars_join(round.path, round.direct), round.total);
