@@ -70,6 +70,39 @@ static bool give(holes *free_list, size_t offset, size_t bytes)
     return true;
 }
 
+/* ---- lifetimes ---- */
+
+static void begins(ht_program *p, int32_t buffer, int32_t step)
+{
+    if (buffer == HTI_NOWHERE) return;
+    p->buffers.at[buffer].first = p->buffers.at[buffer].last = step;
+}
+
+/* Of values that are used: a buffer that no step writes (of a leaf, or within a group) stays without a lifetime. */
+static void lasts(ht_program *p, int32_t buffer, int32_t step)
+{
+    if (buffer != HTI_NOWHERE && p->buffers.at[buffer].last < step) p->buffers.at[buffer].last = step;
+}
+
+static void find_lifetimes(ht_program *p)
+{
+    for (int32_t i = 0; i < p->buffers.count; i++) p->buffers.at[i].first = p->buffers.at[i].last = HTI_NOWHERE;
+    for (int32_t s = 0; s < p->steps.count; s++) {
+        const hti_step *step = &p->steps.at[s];
+        for (int32_t k = 0; k < step->inputs; k++) lasts(p, p->values.at[step->in[k]].buffer, s);
+        for (int32_t k = 0; k < HTI_MAX_PACKED; k++) lasts(p, step->packed_for[k], s);
+        if (step->out != HTI_NOWHERE) begins(p, p->values.at[step->out].buffer, s);
+        begins(p, step->packed, s);
+        begins(p, step->scratch, s);
+        for (int32_t k = 0; step->group && k < step->group->outputs; k++)
+            begins(p, p->values.at[step->group_out[k]].buffer, s);
+    }
+    for (int32_t i = 0; i < p->outputs; i++) lasts(p, p->values.at[p->output_values[i]].buffer, INT32_MAX);
+    for (int32_t i = 0; i < p->commits.count; i++) lasts(p, p->values.at[p->commits.at[i].value].buffer, INT32_MAX);
+}
+
+/* ---- placing ---- */
+
 static size_t rounded(size_t bytes) { return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT; }
 
 /* Buffers by the step that starts them, and by the one that ends them, as linked lists over indices. */
@@ -87,7 +120,7 @@ static bool fill_agenda(agenda *order, const ht_program *p)
     if (!order->starts || !order->ends || !order->next_start || !order->next_end) return false;
     for (int32_t i = 0; i < p->buffers.count; i++) {
         const hti_buffer *buffer = &p->buffers.at[i];
-        if (buffer->fixed) continue;
+        if (buffer->fixed || buffer->first == HTI_NOWHERE) continue;
         int32_t first = buffer->first < p->steps.count ? buffer->first : p->steps.count;
         int32_t last = buffer->last < p->steps.count ? buffer->last : p->steps.count;
         order->next_start[i] = order->starts[first];
@@ -149,6 +182,13 @@ static void fill_tensor(const ht_program *p, const hti_step *step, int32_t index
 
 static ht_status fill_step(ht_program *p, hti_step *step, ht_error *error)
 {
+    if (step->kind == HTI_STEP_GROUP) {
+        for (int32_t k = 0; k < step->inputs; k++)
+            step->group->input[k].data = address(p, p->values.at[step->in[k]].buffer);
+        for (int32_t k = 0; k < step->group->outputs; k++)
+            step->group->output[k] = address(p, p->values.at[step->group_out[k]].buffer);
+        return HT_OK;
+    }
     step->tensors = hti_arena_array(&p->texts, step->inputs + 1, sizeof *step->tensors);
     if (!step->tensors) return ht_fail(error, HT_ENOMEM, "plan: the system gave no memory");
     bool is_op = step->kind == HTI_STEP_OP;
@@ -163,6 +203,7 @@ static ht_status fill_step(ht_program *p, hti_step *step, ht_error *error)
 
 ht_status hti_plan_layout(ht_program *p, ht_error *error)
 {
+    find_lifetimes(p);
     if (place(p, error) != HT_OK) return error->status;
     for (int32_t s = 0; s < p->steps.count; s++)
         if (fill_step(p, &p->steps.at[s], error) != HT_OK) return error->status;
