@@ -60,7 +60,7 @@ static double phi(hyper_problem *p, ht_program *program, int64_t index, double b
 static double difference(hyper_problem *p, ht_program *program, int64_t index, int everywhere)
 {
     double row[LEVELS], best = NAN, gap = INFINITY, h = 0.2;
-    for (int k = 0; k < LEVELS && !(gap <= 1e-8 * fabs(best)); k++, h /= 2) {
+    for (int k = 0; k < LEVELS && !(gap <= 3e-8 * fabs(best)); k++, h /= 2) {
         double before = row[0];
         row[0] = (phi(p, program, index, h, everywhere) - phi(p, program, index, -h, everywhere)) / (2 * h);
         for (int order = 1; order <= k; order++) {
@@ -76,14 +76,14 @@ static double difference(hyper_problem *p, ht_program *program, int64_t index, i
     return best;
 }
 
-/* Largest gap between a derivative and a difference, relative to the latter or, where it is tiny, to a thousandth of the
+/* Largest gap between a derivative and a difference, relative to the latter or, where it is tiny, to a hundredth of the
  * largest one: below that the difference itself has no seven digits. NaN is as bad as can be. */
 static double worst(const double *derivative, const double *difference)
 {
     double largest = 0, off = 0;
     for (int i = 0; i < ALPHAS; i++) largest = fmax(largest, fabs(difference[i]));
     for (int i = 0; i < ALPHAS; i++) {
-        double gap = fabs(derivative[i] - difference[i]) / fmax(fabs(difference[i]), 1e-3 * largest);
+        double gap = fabs(derivative[i] - difference[i]) / fmax(fabs(difference[i]), 1e-2 * largest);
         off = gap <= off ? off : isnan(gap) ? INFINITY : gap;
     }
     return off;
