@@ -30,11 +30,14 @@ static bool mark(ht_var input, bool **carried, bool **any)
     return true;
 }
 
-/* The last instruction before the output at which a path from the input stops carrying a derivative. */
-static int32_t find_cut(ht_var output, const bool *carried, const bool *any)
+/*
+ * The last instruction before the output at which a path from the input stops carrying a derivative; behind it the path
+ * carries one up to the output, or, if beyond is true, may be cut again.
+ */
+static int32_t find_cut(ht_var output, const bool *carried, const bool *any, bool beyond)
 {
     const ht_tape *tape = output.tape;
-    bool *below = calloc((size_t)tape->count, sizeof *below); /* reaches the output by carrying edges */
+    bool *below = calloc((size_t)tape->count, sizeof *below); /* reaches the output by such edges */
     int32_t cut = 0;
     if (!below) return 0;
     below[output.id] = any[output.id];
@@ -44,8 +47,9 @@ static int32_t find_cut(ht_var output, const bool *carried, const bool *any)
         for (int32_t k = 0; k < node->inputs; k++) {
             int32_t from = node->in[k].id;
             if (!any[from]) continue;
-            if (hti_carries(node->op, k)) below[from] = true;
-            else if (carried[from]) cut = id;
+            bool carries = hti_carries(node->op, k);
+            if (carries || beyond) below[from] = true;
+            if (!carries && carried[from]) cut = id;
         }
     }
     free(below);
@@ -61,10 +65,12 @@ int ht_reaches(ht_var output, ht_var input, char *cut, size_t cut_bytes)
     if (mark(input, &carried, &any)) {
         reaches = carried[output.id];
         if (!reaches && cut && cut_bytes) {
-            int32_t id = any[output.id] ? find_cut(output, carried, any) : 0;
+            int32_t once = any[output.id] ? find_cut(output, carried, any, false) : 0;
+            int32_t id = once || !any[output.id] ? once : find_cut(output, carried, any, true);
             const hti_node *node = &input.tape->nodes[id];
-            if (id) snprintf(cut, cut_bytes, "the path is cut at %s by %s", node->where, node->op->name);
-            else if (any[output.id]) snprintf(cut, cut_bytes, "the paths are cut in several places");
+            if (id)
+                snprintf(cut, cut_bytes, "the path is cut at %s by %s%s", node->where, node->op->name,
+                         once ? "" : ", and again behind it");
             else snprintf(cut, cut_bytes, "no path leads there at all");
         }
     }
