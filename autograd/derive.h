@@ -23,6 +23,8 @@ typedef struct hti_walk {
     ht_var *value;     /* cotangents (VJP) or tangents (JVP) by id; empty is zero */
 } hti_walk;
 
+/* Whether every value of the list exists and is of the tape: walks index by id, so nothing else may come near them. */
+bool hti_all_on(const ht_tape *tape, ht_vars list);
 /* Marks leaves and what depends on them; false (sticky error) without memory. Release with hti_walk_end. */
 bool hti_walk_begin(hti_walk *walk, ht_tape *tape, ht_vars leaves);
 void hti_walk_end(hti_walk *walk);

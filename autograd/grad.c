@@ -31,27 +31,34 @@ static bool mark(ht_var input, bool **carried, bool **any)
 }
 
 /*
- * The last instruction before the output at which a path from the input stops carrying a derivative; behind it the path
- * carries one up to the output, or, if beyond is true, may be cut again.
+ * The last instruction before the output at which a path from the input stops carrying a derivative. `below` marks what
+ * reaches the output, by carrying edges only or, with `over_cuts`, by any: one path may be cut more than once.
  */
-static int32_t find_cut(ht_var output, const bool *carried, const bool *any, bool beyond)
+static int32_t last_cut(ht_var output, const bool *carried, const bool *any, bool over_cuts, bool *below)
 {
     const ht_tape *tape = output.tape;
-    bool *below = calloc((size_t)tape->count, sizeof *below); /* reaches the output by such edges */
-    int32_t cut = 0;
-    if (!below) return 0;
+    memset(below, 0, (size_t)tape->count * sizeof *below);
     below[output.id] = any[output.id];
-    for (int32_t id = output.id; id > 0 && !cut; id--) {
+    for (int32_t id = output.id; id > 0; id--) {
         const hti_node *node = &tape->nodes[id];
-        if (!below[id] || !any[id]) continue;
-        for (int32_t k = 0; k < node->inputs; k++) {
+        for (int32_t k = 0; below[id] && k < node->inputs; k++) {
             int32_t from = node->in[k].id;
-            if (!any[from]) continue;
             bool carries = hti_carries(node->op, k);
-            if (carries || beyond) below[from] = true;
-            if (!carries && carried[from]) cut = id;
+            if (carried[from] && !carries) return id;
+            below[from] |= any[from] && (carries || over_cuts);
         }
     }
+    return 0;
+}
+
+/* A cut whose removal alone would reconnect input and output, if there is one, else the last cut of any path. */
+static int32_t find_cut(ht_var output, const bool *carried, const bool *any, bool *once)
+{
+    bool *below = calloc((size_t)output.tape->count, sizeof *below);
+    if (!below) return 0;
+    int32_t cut = last_cut(output, carried, any, false, below);
+    *once = cut > 0;
+    if (!cut) cut = last_cut(output, carried, any, true, below);
     free(below);
     return cut;
 }
@@ -65,8 +72,8 @@ int ht_reaches(ht_var output, ht_var input, char *cut, size_t cut_bytes)
     if (mark(input, &carried, &any)) {
         reaches = carried[output.id];
         if (!reaches && cut && cut_bytes) {
-            int32_t once = any[output.id] ? find_cut(output, carried, any, false) : 0;
-            int32_t id = once || !any[output.id] ? once : find_cut(output, carried, any, true);
+            bool once = true;
+            int32_t id = any[output.id] ? find_cut(output, carried, any, &once) : 0;
             const hti_node *node = &input.tape->nodes[id];
             if (id)
                 snprintf(cut, cut_bytes, "the path is cut at %s by %s%s", node->where, node->op->name,
@@ -95,6 +102,11 @@ ht_vars ht_grad_(ht_var loss, ht_vars inputs, const char *where)
     if (ht_shape_count(ht_var_shape(loss)) != 1) {
         ht_tape_fail(tape, where, HT_ESHAPE, "grad: the loss is %s; expected a single number",
                      ht_shape_text(ht_var_shape(loss), shape));
+        return none;
+    }
+    if (!hti_all_on(tape, inputs)) {
+        ht_tape_fail(tape, where, HT_EINVALID, "grad: an input is empty or of another tape; expected values of the loss's "
+                                               "tape");
         return none;
     }
     hti_walk walk;

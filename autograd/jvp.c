@@ -61,15 +61,13 @@ ht_vars ht_jvp_(ht_vars outputs, ht_vars inputs, ht_vars tangents, const char *w
     ht_vars none = {0};
     ht_tape *tape = outputs.count > 0 ? outputs.at[0].tape : NULL;
     if (!tape || tape->error.status != HT_OK) return none;
-    bool fit = tangents.count == inputs.count;
+    bool fit = tangents.count == inputs.count && hti_all_on(tape, outputs) && hti_all_on(tape, inputs);
     for (int32_t i = 0; fit && i < inputs.count; i++)
-        fit = ht_ok(inputs.at[i]) &&
-              (!ht_ok(tangents.at[i]) || (ht_shape_equal(ht_var_shape(inputs.at[i]), ht_var_shape(tangents.at[i])) &&
-                                          ht_var_dtype(inputs.at[i]) == ht_var_dtype(tangents.at[i])));
-    for (int32_t i = 0; fit && i < outputs.count; i++) fit = ht_ok(outputs.at[i]);
+        fit = !ht_ok(tangents.at[i]) || (ht_shape_equal(ht_var_shape(inputs.at[i]), ht_var_shape(tangents.at[i])) &&
+                                         ht_var_dtype(inputs.at[i]) == ht_var_dtype(tangents.at[i]));
     if (!fit) {
         ht_tape_fail(tape, where, HT_ESHAPE, "jvp: inputs and tangents do not fit; expected one tangent of the same shape "
-                                             "and type for each input");
+                                             "and type for each input, and values of one tape");
         return none;
     }
     hti_walk walk;

@@ -49,10 +49,9 @@ ht_vars ht_vjp_(ht_vars outputs, ht_vars cotangents, ht_vars inputs, const char 
     ht_vars none = {0};
     ht_tape *tape = outputs.count > 0 ? outputs.at[0].tape : NULL;
     if (!tape || tape->error.status != HT_OK || inputs.count < 1) return none;
-    bool fit = cotangents.count == outputs.count;
+    bool fit = cotangents.count == outputs.count && hti_all_on(tape, outputs) && hti_all_on(tape, inputs);
     for (int32_t i = 0; fit && i < outputs.count; i++)
-        fit = ht_ok(outputs.at[i]) && (!ht_ok(cotangents.at[i]) || same_spec(outputs.at[i], cotangents.at[i]));
-    for (int32_t i = 0; fit && i < inputs.count; i++) fit = inputs.at[i].tape == tape && ht_ok(inputs.at[i]);
+        fit = !ht_ok(cotangents.at[i]) || same_spec(outputs.at[i], cotangents.at[i]);
     if (!fit) {
         ht_tape_fail(tape, where, HT_ESHAPE, "vjp: outputs, cotangents and inputs do not fit; expected one cotangent of "
                                              "the same shape and type for each output, and values of one tape");

@@ -17,6 +17,13 @@ ht_var hti_pointwise_rule(const hti_call *call, int32_t input, ht_var direction)
     return ht_mul_(call->op->partial(call, input), direction, call->where);
 }
 
+bool hti_all_on(const ht_tape *tape, ht_vars list)
+{
+    for (int32_t i = 0; i < list.count; i++)
+        if (list.at[i].tape != tape || !ht_ok(list.at[i])) return false;
+    return true;
+}
+
 bool hti_walk_begin(hti_walk *walk, ht_tape *tape, ht_vars leaves)
 {
     *walk = (hti_walk){.tape = tape, .limit = tape->count};

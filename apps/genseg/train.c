@@ -54,6 +54,7 @@ static ht_status make_program(genseg_trainer *t, recorder record, genseg_program
 
 static ht_status set_numbers(ht_program *program, const char *name, const float *numbers, int64_t count, ht_dtype real)
 {
+    if (!ht_has_input(program, name)) return HT_OK;
     if (real == HT_F32) return ht_set_named(program, name, numbers, count);
     double *wide = malloc((size_t)(count + 1) * sizeof *wide);
     if (!wide) return HT_ENOMEM;

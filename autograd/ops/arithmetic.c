@@ -25,6 +25,10 @@ bool hti_broadcast_pair(const char *op, ht_var *a, ht_var *b, const char *where)
         if (tape) ht_tape_fail(tape, where, HT_EINVALID, "%s: an input is an empty value; expected a recorded one", op);
         return false;
     }
+    if (a->tape != b->tape) { /* said here, since a constant of the other tape would be folded without a look at it */
+        ht_tape_fail(tape, where, HT_EINVALID, "%s: the inputs are of two tapes; expected values of one", op);
+        return false;
+    }
     ht_shape sa = ht_var_shape(*a), sb = ht_var_shape(*b), common;
     if (ht_shape_equal(sa, sb)) return true;
     char ta[HT_SHAPE_TEXT], tb[HT_SHAPE_TEXT];

@@ -126,6 +126,11 @@ static ht_var along(hti_op_id op, ht_var x, int32_t axis, const char *where)
 ht_var ht_argmax_(ht_var x, int32_t axis, const char *where) { return along(HTI_OP_argmax, x, axis, where); }
 ht_var ht_max_along_(ht_var x, int32_t axis, const char *where) { return along(HTI_OP_max_along, x, axis, where); }
 
+void hti_print_axis(const void *attributes, FILE *file)
+{
+    fprintf(file, " axis %d", (int)((const hti_axis_attributes *)attributes)->axis);
+}
+
 /* ---- descriptors and samples ---- */
 #define SAMPLE(name, call)                                       \
     static ht_var record_##name(ht_tape *tape, const ht_var *in) \
@@ -175,8 +180,8 @@ static const hti_reject rejects_argmax[] = {
 };
 const hti_op hti_op_argmax = {.name = "argmax", .id = HTI_OP_argmax, .kind = HTI_CONSTANT, .inputs = 1,
                               .attribute_bytes = sizeof(hti_axis_attributes), .branch = HTI_BRANCH_VALUE,
-                              .shape = shape_along, HTI_SAMPLES(samples_argmax), HTI_REJECTS(rejects_argmax)};
+                              .shape = shape_along, .print = hti_print_axis, HTI_SAMPLES(samples_argmax), HTI_REJECTS(rejects_argmax)};
 static const hti_sample samples_max[] = {{"matrix", 1, {{2, {3, 4}}}, 0, 0, record_max_along}};
 const hti_op hti_op_max_along = {.name = "max_along", .id = HTI_OP_max_along, .kind = HTI_CONSTANT, .inputs = 1,
                                  .attribute_bytes = sizeof(hti_axis_attributes), .shape = shape_along,
-                                 HTI_SAMPLES(samples_max)};
+                                 .print = hti_print_axis, HTI_SAMPLES(samples_max)};

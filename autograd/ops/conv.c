@@ -4,6 +4,8 @@
  * Each is bilinear and its transposes are the other two: six rules of one call each, closed at any order.
  * Transposed convolution is conv_input. All three carry the same attributes, so the sizes of x and w are known to each.
  */
+#include <inttypes.h>
+
 #include "rules.h"
 
 static const hti_conv_attributes *attributes_of(const hti_call *call) { return call->attributes; }
@@ -156,6 +158,14 @@ ht_var ht_conv_transpose_(ht_conv_args args)
     return emit(HTI_OP_conv_input, &a, args.x, args.w, args.where);
 }
 
+static void print_conv(const void *attributes, FILE *file)
+{
+    const hti_conv_attributes *a = attributes;
+    for (int32_t i = 0; i < a->axes; i++)
+        fprintf(file, "%s%" PRId64 "/%" PRId64 "/%" PRId64, i ? "," : " k/s/p=", a->kernel[i], a->stride[i], a->pad[i]);
+    if (a->groups != 1) fprintf(file, " groups=%d", (int)a->groups);
+}
+
 /* ---- samples: every option, 1 to 3 axes, odd sizes ---- */
 #define SAMPLE(name, call)                                       \
     static ht_var record_##name(ht_tape *tape, const ht_var *in) \
@@ -208,7 +218,8 @@ static const hti_reject rejects_conv[] = {
 };
 const hti_op hti_op_conv = {.name = "conv", .id = HTI_OP_conv, .kind = HTI_MULTILINEAR, .inputs = 2,
                             .attribute_bytes = sizeof(hti_conv_attributes), .shape = shape_conv,
-                            .transpose = transpose_conv, HTI_SAMPLES(samples_conv), HTI_REJECTS(rejects_conv)};
+                            .transpose = transpose_conv,
+                            .print = print_conv, HTI_SAMPLES(samples_conv), HTI_REJECTS(rejects_conv)};
 
 static const hti_sample samples_input[] = {
     {"4x4 stride 2", 2, {{4, {1, 2, 3, 2}}, {4, {2, 2, 4, 4}}}, 0, 0, record_up},
@@ -221,7 +232,7 @@ static const hti_reject rejects_input[] = {
 };
 const hti_op hti_op_conv_input = {.name = "conv_input", .id = HTI_OP_conv_input, .kind = HTI_MULTILINEAR, .inputs = 2,
                                   .attribute_bytes = sizeof(hti_conv_attributes), .shape = shape_conv_input,
-                                  .transpose = transpose_conv_input, HTI_SAMPLES(samples_input),
+                                  .transpose = transpose_conv_input, .print = print_conv, HTI_SAMPLES(samples_input),
                                   HTI_REJECTS(rejects_input)};
 
 static const hti_sample samples_weight[] = {
@@ -232,5 +243,5 @@ static const hti_reject rejects_weight[] = {
 };
 const hti_op hti_op_conv_weight = {.name = "conv_weight", .id = HTI_OP_conv_weight, .kind = HTI_MULTILINEAR, .inputs = 2,
                                    .attribute_bytes = sizeof(hti_conv_attributes), .shape = shape_conv_weight,
-                                   .transpose = transpose_conv_weight, HTI_SAMPLES(samples_weight),
+                                   .transpose = transpose_conv_weight, .print = print_conv, HTI_SAMPLES(samples_weight),
                                    HTI_REJECTS(rejects_weight)};

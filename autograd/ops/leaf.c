@@ -43,12 +43,29 @@ static ht_status shape_stop(const hti_call *call, hti_spec *out, ht_error *error
     return HT_OK;
 }
 
+static void print_input(const void *attributes, FILE *file)
+{
+    fprintf(file, " \"%s\"", ((const hti_input_attributes *)attributes)->name);
+}
+
+static void print_read(const void *attributes, FILE *file)
+{
+    const hti_read_attributes *a = attributes;
+    fprintf(file, " \"%s\"", ht_store_name(a->store, (int32_t)a->index));
+}
+
+static void print_fill(const void *attributes, FILE *file)
+{
+    fprintf(file, " %.17g", ((const hti_fill_attributes *)attributes)->value);
+}
+
 const hti_op hti_op_input = {.name = "input", .id = HTI_OP_input, .kind = HTI_LEAF,
-                             .attribute_bytes = sizeof(hti_input_attributes), .shape = shape_input};
+                             .attribute_bytes = sizeof(hti_input_attributes), .shape = shape_input,
+                             .print = print_input};
 const hti_op hti_op_read = {.name = "read", .id = HTI_OP_read, .kind = HTI_LEAF,
-                            .attribute_bytes = sizeof(hti_read_attributes), .shape = shape_read};
+                            .attribute_bytes = sizeof(hti_read_attributes), .shape = shape_read, .print = print_read};
 const hti_op hti_op_fill = {.name = "fill", .id = HTI_OP_fill, .kind = HTI_LEAF,
-                            .attribute_bytes = sizeof(hti_fill_attributes), .shape = shape_fill};
+                            .attribute_bytes = sizeof(hti_fill_attributes), .shape = shape_fill, .print = print_fill};
 const hti_op hti_op_constant = {.name = "constant", .id = HTI_OP_constant, .kind = HTI_LEAF,
                                 .attribute_bytes = sizeof(hti_constant_attributes), .shape = shape_constant};
 

@@ -70,6 +70,12 @@ ht_var ht_matmul_(ht_matmul_args args)
     return hti_emit(hti_tape_of(in, 2), HTI_OP_matmul, &attributes, in, 2, args.where);
 }
 
+static void print_matmul(const void *attributes, FILE *file)
+{
+    const hti_matmul_attributes *a = attributes;
+    fprintf(file, "%s%s", a->transpose_a ? " a^T" : "", a->transpose_b ? " b^T" : "");
+}
+
 static ht_var record_plain(ht_tape *tape, const ht_var *in)
 {
     (void)tape;
@@ -103,4 +109,5 @@ static const hti_reject rejects[] = {
 };
 const hti_op hti_op_matmul = {.name = "matmul", .id = HTI_OP_matmul, .kind = HTI_MULTILINEAR, .inputs = 2,
                               .attribute_bytes = sizeof(hti_matmul_attributes), .shape = shape_matmul,
-                              .transpose = transpose_matmul, HTI_SAMPLES(samples), HTI_REJECTS(rejects)};
+                              .transpose = transpose_matmul,
+                              .print = print_matmul, HTI_SAMPLES(samples), HTI_REJECTS(rejects)};

@@ -192,6 +192,19 @@ ht_var ht_concat_(int32_t axis, ht_vars parts, const char *where)
     return hti_emit(hti_tape_of(parts.at, parts.count), HTI_OP_concat, &a, parts.at, parts.count, where);
 }
 
+/* ---- printing ---- */
+static void print_order(const void *attributes, FILE *file)
+{
+    char text[HT_SHAPE_TEXT];
+    fprintf(file, " %s", ht_shape_text(((const hti_shape_attributes *)attributes)->shape, text));
+}
+
+static void print_start(const void *attributes, FILE *file)
+{
+    char text[HT_SHAPE_TEXT];
+    fprintf(file, " from %s", ht_shape_text(((const hti_block_attributes *)attributes)->start, text));
+}
+
 /* ---- descriptors and samples ---- */
 #define SAMPLE(name, call)                                       \
     static ht_var record_##name(ht_tape *tape, const ht_var *in) \
@@ -224,7 +237,7 @@ static const hti_reject rejects_permute[] = {
 };
 const hti_op hti_op_permute = {.name = "permute", .id = HTI_OP_permute, .kind = HTI_LINEAR, .inputs = 1,
                                .attribute_bytes = sizeof(hti_shape_attributes), .shape = shape_permute,
-                               .transpose = transpose_permute, HTI_SAMPLES(samples_permute),
+                               .transpose = transpose_permute, .print = print_order, HTI_SAMPLES(samples_permute),
                                HTI_REJECTS(rejects_permute)};
 
 static const hti_sample samples_slice[] = {{"image block", 1, {{4, {2, 3, 3, 2}}}, 0, 0, record_slice}};
@@ -233,7 +246,8 @@ static const hti_reject rejects_slice[] = {
 };
 const hti_op hti_op_slice = {.name = "slice", .id = HTI_OP_slice, .kind = HTI_LINEAR, .inputs = 1,
                              .attribute_bytes = sizeof(hti_block_attributes), .shape = shape_slice,
-                             .transpose = transpose_slice, HTI_SAMPLES(samples_slice), HTI_REJECTS(rejects_slice)};
+                             .transpose = transpose_slice,
+                             .print = print_start, HTI_SAMPLES(samples_slice), HTI_REJECTS(rejects_slice)};
 
 static const hti_sample samples_pad[] = {{"image", 1, {{4, {2, 2, 2, 2}}}, 0, 0, record_pad}};
 static const hti_reject rejects_pad[] = {
@@ -241,7 +255,8 @@ static const hti_reject rejects_pad[] = {
 };
 const hti_op hti_op_pad = {.name = "pad", .id = HTI_OP_pad, .kind = HTI_LINEAR, .inputs = 1,
                            .attribute_bytes = sizeof(hti_block_attributes), .shape = shape_pad,
-                           .transpose = transpose_pad, HTI_SAMPLES(samples_pad), HTI_REJECTS(rejects_pad)};
+                           .transpose = transpose_pad,
+                           .print = print_start, HTI_SAMPLES(samples_pad), HTI_REJECTS(rejects_pad)};
 
 static const hti_sample samples_concat[] = {{"channels", 2, {{4, {2, 1, 2, 2}}, {4, {2, 3, 2, 2}}}, 0, 0, record_concat}};
 static const hti_reject rejects_concat[] = {
@@ -249,4 +264,5 @@ static const hti_reject rejects_concat[] = {
 };
 const hti_op hti_op_concat = {.name = "concat", .id = HTI_OP_concat, .kind = HTI_LINEAR, .inputs = HTI_ANY_INPUTS,
                               .attribute_bytes = sizeof(hti_axis_attributes), .shape = shape_concat,
-                              .transpose = transpose_concat, HTI_SAMPLES(samples_concat), HTI_REJECTS(rejects_concat)};
+                              .transpose = transpose_concat,
+                              .print = hti_print_axis, HTI_SAMPLES(samples_concat), HTI_REJECTS(rejects_concat)};

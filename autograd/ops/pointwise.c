@@ -88,6 +88,17 @@ static ht_var d_safe_sqrt(const hti_call *c, int32_t input)
     return ht_where_(above, ht_scale_(ht_reciprocal_(ht_sqrt_(safe, W), W), 0.5, W), hti_fill_like(X, 0, W), W);
 }
 
+static void print_affine(const void *attributes, FILE *file)
+{
+    const hti_affine_attributes *a = attributes;
+    fprintf(file, " %.17g %.17g", a->factor, a->term);
+}
+
+static void print_factor(const void *attributes, FILE *file)
+{
+    fprintf(file, " %.17g", ((const hti_affine_attributes *)attributes)->factor);
+}
+
 /* ---- samples: the op alone, at a rank 2 shape, and on sides of its kink or inside its domain ---- */
 #define MATRIX {{2, {3, 4}}}
 #define SAMPLE(name, call)                                             \
@@ -97,15 +108,16 @@ static ht_var d_safe_sqrt(const hti_call *c, int32_t input)
         return call;                                                   \
     }
 
-#define ROW_OF(op, kind_, branch_, partial_, attributes_, ...)                                                             \
-    static const hti_sample samples_##op[] = {__VA_ARGS__};                                                    \
-    const hti_op hti_op_##op = {.name = #op, .id = HTI_OP_##op, .kind = kind_, .inputs = 1,                    \
-                                .attribute_bytes = attributes_, .branch = branch_, .shape = hti_shape_pointwise,   \
-                                .partial = partial_, HTI_SAMPLES(samples_##op)};
+/* NONE and NUMBERS stand for two arguments each: the bytes of the attributes, and how to print them. */
+#define ROW_OF(op, kind_, branch_, partial_, bytes_, print_, ...)                                                  \
+    static const hti_sample samples_##op[] = {__VA_ARGS__};                                                        \
+    const hti_op hti_op_##op = {.name = #op, .id = HTI_OP_##op, .kind = kind_, .inputs = 1,                        \
+                                .attribute_bytes = bytes_, .branch = branch_, .shape = hti_shape_pointwise,        \
+                                .partial = partial_, .print = print_, HTI_SAMPLES(samples_##op)};
 #define ROW(op, kind_, ...) ROW_OF(op, kind_, HTI_NO_BRANCH, __VA_ARGS__)
 #define KINKED(op, kind_, ...) ROW_OF(op, kind_, HTI_BRANCH_SIGN, __VA_ARGS__)
-#define NONE 0
-#define NUMBERS sizeof(hti_affine_attributes)
+#define NONE 0, NULL
+#define NUMBERS(print_) sizeof(hti_affine_attributes), print_
 #define ANY(op) {"around zero", 1, MATRIX, -1.5, 1.5, record_##op}
 #define ABOVE(op) {"above zero", 1, MATRIX, 0.3, 2, record_##op}
 #define BELOW(op) {"below zero", 1, MATRIX, -2, -0.3, record_##op}
@@ -132,7 +144,7 @@ SAMPLE(sign, ht_sign(in[0]))
 SAMPLE(round, ht_round(in[0]))
 SAMPLE(positive, hti_emit(in[0].tape, HTI_OP_positive, NULL, in, 1, HT_HERE))
 
-ROW(affine, HTI_POINTWISE, d_affine, NUMBERS, ANY(affine))
+ROW(affine, HTI_POINTWISE, d_affine, NUMBERS(print_affine), ANY(affine))
 ROW(exp, HTI_POINTWISE, d_exp, NONE, ANY(exp))
 ROW(expm1, HTI_POINTWISE, d_expm1, NONE, ANY(expm1))
 ROW(log, HTI_POINTWISE, d_log, NONE, ABOVE(log))
@@ -141,14 +153,14 @@ ROW(sqrt, HTI_POINTWISE, d_sqrt, NONE, ABOVE(sqrt))
 ROW(safe_sqrt, HTI_POINTWISE, d_safe_sqrt, NONE, ABOVE(safe_sqrt))
 ROW(square, HTI_POINTWISE, d_square, NONE, ANY(square))
 ROW(reciprocal, HTI_POINTWISE, d_reciprocal, NONE, ABOVE(reciprocal), BELOW(reciprocal))
-ROW(pow, HTI_POINTWISE, d_pow, NUMBERS, ABOVE(pow))
+ROW(pow, HTI_POINTWISE, d_pow, NUMBERS(print_factor), ABOVE(pow))
 ROW(sin, HTI_POINTWISE, d_sin, NONE, ANY(sin))
 ROW(cos, HTI_POINTWISE, d_cos, NONE, ANY(cos))
 ROW(tanh, HTI_POINTWISE, d_tanh, NONE, ANY(tanh))
 ROW(sigmoid, HTI_POINTWISE, d_sigmoid, NONE, ANY(sigmoid))
 ROW(softplus, HTI_POINTWISE, d_softplus, NONE, ANY(softplus))
-KINKED(leaky_relu, HTI_POINTWISE, d_leaky_relu, NUMBERS, ABOVE(leaky_relu), BELOW(leaky_relu))
-KINKED(leaky_gate, HTI_CONSTANT, NULL, NUMBERS, ABOVE(leaky_gate), BELOW(leaky_gate))
+KINKED(leaky_relu, HTI_POINTWISE, d_leaky_relu, NUMBERS(print_factor), ABOVE(leaky_relu), BELOW(leaky_relu))
+KINKED(leaky_gate, HTI_CONSTANT, NULL, NUMBERS(print_factor), ABOVE(leaky_gate), BELOW(leaky_gate))
 KINKED(abs, HTI_POINTWISE, d_abs, NONE, ABOVE(abs), BELOW(abs))
 KINKED(sign, HTI_CONSTANT, NULL, NONE, ABOVE(sign), BELOW(sign))
 ROW(round, HTI_CONSTANT, NULL, NONE, ABOVE(round))

@@ -33,6 +33,9 @@ bool hti_fill_value(ht_var x, double *value);
 /* Records an op with the affine attributes. */
 ht_var hti_with_numbers(hti_op_id op, ht_var x, double factor, double term, const char *where);
 
+/* Prints the axis of an op that has one. */
+void hti_print_axis(const void *attributes, FILE *file);
+
 /* Broadcasts two values against each other; false (sticky error) if they do not fit. */
 bool hti_broadcast_pair(const char *op, ht_var *a, ht_var *b, const char *where);
 

@@ -62,7 +62,7 @@ static int32_t new_buffer(builder *b, size_t bytes, void *fixed)
         b->short_of_memory = true;
         return 0;
     }
-    *buffer = (hti_buffer){.bytes = bytes, .first = b->program->steps.count, .last = b->program->steps.count, .fixed = fixed};
+    *buffer = (hti_buffer){.bytes = bytes, .fixed = fixed};
     return b->program->buffers.count - 1;
 }
 
@@ -87,24 +87,12 @@ static int32_t new_value(builder *b, ht_dtype dtype, ht_shape shape, hti_order o
 
 static hti_value *value_at(const builder *b, int32_t index) { return &b->program->values.at[index]; }
 
-static void touch(builder *b, int32_t buffer)
-{
-    hti_buffer *at = &b->program->buffers.at[buffer];
-    if (b->program->steps.count > at->last) at->last = b->program->steps.count;
-}
-
 /* ---- steps ---- */
 
 static hti_step *new_step(builder *b, hti_step_kind kind, const int32_t *in, int32_t inputs, int32_t out)
 {
     ht_program *p = b->program;
     int32_t *kept = hti_arena_array(&p->texts, inputs, sizeof *kept);
-    for (int32_t k = 0; k < inputs; k++) touch(b, value_at(b, in[k])->buffer);
-    if (out != HTI_NOWHERE) {
-        hti_buffer *buffer = &p->buffers.at[value_at(b, out)->buffer];
-        if (buffer->first > p->steps.count) buffer->first = p->steps.count;
-        touch(b, value_at(b, out)->buffer);
-    }
     hti_step *step = kept ? HTI_PUSH(p->steps) : NULL;
     if (!step) {
         b->short_of_memory = true;
@@ -133,6 +121,15 @@ static int32_t dense(builder *b, int32_t index, hti_order order)
 }
 
 /* ---- leaves and aliases ---- */
+
+/* Every input of the tape is known by name, so that a misspelt one can be told from one that nothing needs. */
+static void name_input(builder *b, const hti_node *node, int32_t id, int32_t value)
+{
+    hti_named_input *input = HTI_PUSH(b->program->inputs);
+    const char *name = hti_arena_text(&b->program->texts, ((const hti_input_attributes *)node->attributes)->name);
+    if (input) *input = (hti_named_input){name, id, value};
+    b->short_of_memory = b->short_of_memory || !input || !name;
+}
 
 static int32_t leaf(builder *b, const hti_node *node, int32_t id)
 {
@@ -165,12 +162,7 @@ static int32_t leaf(builder *b, const hti_node *node, int32_t id)
         memset(value->stride, 0, sizeof value->stride);
         value->view = ht_shape_count(node->spec.shape) > 1;
     }
-    if (node->op->id == HTI_OP_input) {
-        hti_named_input *input = HTI_PUSH(p->inputs);
-        const char *name = hti_arena_text(&p->texts, ((const hti_input_attributes *)node->attributes)->name);
-        if (input) *input = (hti_named_input){name, id, index};
-        b->short_of_memory = b->short_of_memory || !input || !name;
-    }
+    if (node->op->id == HTI_OP_input) name_input(b, node, id, index);
     return index;
 }
 
@@ -337,11 +329,6 @@ static int32_t instruction(builder *b, const hti_node *node, int32_t *in)
     step->choice = choice;
     step->scratch = scratch;
     memcpy(step->packed_for, packed_for, sizeof packed_for);
-    for (int32_t k = 0; k < HTI_MAX_PACKED; k++)
-        if (packed_for[k] != HTI_NOWHERE) p->buffers.at[packed_for[k]].last = p->steps.count - 1;
-    /* A buffer made before the packing and copying steps begins where its own step is. */
-    p->buffers.at[value_at(b, out)->buffer].first = p->steps.count - 1;
-    if (scratch != HTI_NOWHERE) p->buffers.at[scratch].first = p->buffers.at[scratch].last = p->steps.count - 1;
     return out;
 }
 
@@ -373,7 +360,6 @@ static int32_t settled(builder *b, int32_t value)
         new_step(b, HTI_STEP_COPY, &row, 1, copy);
         row = copy;
     }
-    b->program->buffers.at[value_at(b, row)->buffer].last = INT32_MAX;
     return row;
 }
 
@@ -440,6 +426,8 @@ ht_status hti_plan_build(ht_program *program, const ht_tape *tape, ht_vars outpu
     }
     program->facts.recorded = tape->count - 1;
     for (int32_t id = 1; id < tape->count && !b.short_of_memory; id++) {
+        const hti_node *node = &tape->nodes[id];
+        if (!live[id] && node->op->id == HTI_OP_input) name_input(&b, node, id, HTI_NOWHERE);
         if (!live[id]) continue;
         program->node_value[id] = build_node(&b, id);
         if (error->status != before.status) break;

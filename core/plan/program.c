@@ -56,7 +56,8 @@ ht_program *ht_compile_(ht_compile_args args)
         p->interrupt = args.interrupt;
         p->check = args.check;
         p->profile = args.profile;
-        if (hti_plan_build(p, args.tape, args.outputs, &error) == HT_OK) hti_plan_layout(p, &error);
+        if (hti_plan_build(p, args.tape, args.outputs, &error) == HT_OK && hti_plan_fuse(p, &error) == HT_OK)
+            hti_plan_layout(p, &error);
     }
     if (error.status == HT_OK) return p;
     if (args.error && args.error->status == HT_OK) *args.error = error;
@@ -77,12 +78,13 @@ ht_program_facts ht_program_describe(const ht_program *p) { return p->facts; }
 
 static ht_status set_input(ht_program *p, const hti_named_input *input, const void *numbers, int64_t count)
 {
+    if (input->value == HTI_NOWHERE) return HT_OK; /* recorded, but nothing in the program needs it */
     const hti_value *value = &p->values.at[input->value];
     char text[HT_SHAPE_TEXT];
     if (count != ht_shape_count(value->shape))
         return ht_fail(&p->error, HT_ESHAPE, "set \"%s\": %" PRId64 " numbers for %s", input->name, count,
                        ht_shape_text(value->shape, text));
-    memcpy(p->buffers.at[value->buffer].fixed, numbers, (size_t)count * ht_dtype_bytes(value->dtype));
+    if (count > 0) memcpy(p->buffers.at[value->buffer].fixed, numbers, (size_t)count * ht_dtype_bytes(value->dtype));
     return HT_OK;
 }
 
@@ -91,7 +93,14 @@ ht_status ht_set(ht_program *p, ht_var input, const void *numbers, int64_t count
     if (p->error.status != HT_OK) return p->error.status;
     for (int32_t i = 0; i < p->inputs.count; i++)
         if (p->inputs.at[i].node == input.id) return set_input(p, &p->inputs.at[i], numbers, count);
-    return HT_OK; /* recorded, but nothing in the program needs it */
+    return ht_fail(&p->error, HT_EINVALID, "set: the value is no input; expected one that ht_input gave");
+}
+
+int ht_has_input(const ht_program *p, const char *name)
+{
+    for (int32_t i = 0; i < p->inputs.count; i++)
+        if (strcmp(p->inputs.at[i].name, name) == 0) return 1;
+    return 0;
 }
 
 ht_status ht_set_named(ht_program *p, const char *name, const void *numbers, int64_t count)
@@ -99,7 +108,7 @@ ht_status ht_set_named(ht_program *p, const char *name, const void *numbers, int
     if (p->error.status != HT_OK) return p->error.status;
     for (int32_t i = 0; i < p->inputs.count; i++)
         if (strcmp(p->inputs.at[i].name, name) == 0) return set_input(p, &p->inputs.at[i], numbers, count);
-    return HT_OK;
+    return ht_fail(&p->error, HT_EINVALID, "set: no input is named \"%.200s\"; expected a name given to ht_input", name);
 }
 
 ht_status ht_get_at(ht_program *p, int32_t output, void *numbers, int64_t count)
@@ -115,7 +124,7 @@ ht_status ht_get_at(ht_program *p, int32_t output, void *numbers, int64_t count)
                        ht_shape_text(value->shape, text));
     const hti_buffer *buffer = &p->buffers.at[value->buffer];
     const void *data = buffer->fixed ? buffer->fixed : (const char *)p->arena + buffer->offset;
-    memcpy(numbers, data, (size_t)count * ht_dtype_bytes(value->dtype));
+    if (count > 0) memcpy(numbers, data, (size_t)count * ht_dtype_bytes(value->dtype));
     return HT_OK;
 }
 
@@ -131,6 +140,7 @@ ht_status ht_get(ht_program *p, ht_var output, void *numbers, int64_t count)
 
 static ht_status run_step(const ht_program *p, const hti_step *step)
 {
+    if (step->kind == HTI_STEP_GROUP) return p->backend->run_group(step->group, p->threads);
     const hti_tensor *out = &step->tensors[step->inputs];
     if (step->kind == HTI_STEP_COPY) return p->backend->copy(&step->tensors[0], out, p->threads);
     if (step->kind == HTI_STEP_PACK) {
@@ -188,7 +198,7 @@ ht_status ht_run(ht_program *p)
             return ht_fail(&p->error, status, "%s: %s \"%s\": the kernel (%s) gave up", step->where, step->op->name,
                            step->scope, step->choice.algorithm ? step->choice.algorithm : p->backend->name);
         if (p->check && step->kind == HTI_STEP_OP && !all_finite(&step->tensors[step->inputs]))
-            return ht_fail(&p->error, HT_EINVALID, "%s: %s \"%s\": the result holds a NaN or an infinity; every value "
+            return ht_fail(&p->error, HT_EINVALID, "%s: %s \"%s\": the result holds a NaN or an infinity; every result "
                            "before it is finite", step->where, step->op->name, step->scope);
     }
     p->runs++;

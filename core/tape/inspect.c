@@ -1,8 +1,6 @@
 /* Looking at a tape: is it well formed, and what does it say. */
-#include <inttypes.h>
 #include <stdio.h>
 
-#include "tape/attributes.h"
 #include "tape/tape_internal.h"
 #include <ht/program.h>
 
@@ -31,48 +29,6 @@ ht_status ht_verify(const ht_tape *tape, ht_error *error)
     return HT_OK;
 }
 
-static void print_conv(FILE *file, const hti_conv_attributes *a)
-{
-    for (int32_t i = 0; i < a->axes; i++)
-        fprintf(file, "%s%" PRId64 "/%" PRId64 "/%" PRId64, i ? "," : " k/s/p=", a->kernel[i], a->stride[i], a->pad[i]);
-    if (a->groups != 1) fprintf(file, " groups=%d", (int)a->groups);
-}
-
-static void print_attributes(FILE *file, const hti_node *node)
-{
-    const void *a = node->attributes;
-    char text[HT_SHAPE_TEXT];
-    switch (node->op->id) { /* printing only: no behaviour hangs on it */
-    case HTI_OP_input: fprintf(file, " \"%s\"", ((const hti_input_attributes *)a)->name); break;
-    case HTI_OP_read: {
-        const hti_read_attributes *read = a;
-        fprintf(file, " \"%s\"", ht_store_name(read->store, (int32_t)read->index));
-        break;
-    }
-    case HTI_OP_fill: fprintf(file, " %.17g", ((const hti_fill_attributes *)a)->value); break;
-    case HTI_OP_affine:
-        fprintf(file, " %.17g %.17g", ((const hti_affine_attributes *)a)->factor, ((const hti_affine_attributes *)a)->term);
-        break;
-    case HTI_OP_leaky_relu:
-    case HTI_OP_leaky_gate:
-    case HTI_OP_pow: fprintf(file, " %.17g", ((const hti_affine_attributes *)a)->factor); break;
-    case HTI_OP_conv:
-    case HTI_OP_conv_input:
-    case HTI_OP_conv_weight: print_conv(file, a); break;
-    case HTI_OP_matmul:
-        fprintf(file, "%s%s", ((const hti_matmul_attributes *)a)->transpose_a ? " a^T" : "",
-                ((const hti_matmul_attributes *)a)->transpose_b ? " b^T" : "");
-        break;
-    case HTI_OP_permute: fprintf(file, " %s", ht_shape_text(((const hti_shape_attributes *)a)->shape, text)); break;
-    case HTI_OP_slice:
-    case HTI_OP_pad: fprintf(file, " from %s", ht_shape_text(((const hti_block_attributes *)a)->start, text)); break;
-    case HTI_OP_concat:
-    case HTI_OP_argmax:
-    case HTI_OP_max_along: fprintf(file, " axis %d", (int)((const hti_axis_attributes *)a)->axis); break;
-    default: break;
-    }
-}
-
 void ht_dump(const ht_tape *tape, FILE *file)
 {
     char text[HT_SHAPE_TEXT];
@@ -80,7 +36,7 @@ void ht_dump(const ht_tape *tape, FILE *file)
         const hti_node *node = &tape->nodes[id];
         fprintf(file, "%%%d = %s", (int)id, node->op->name);
         for (int32_t k = 0; k < node->inputs; k++) fprintf(file, "%s%%%d", k ? ", " : " ", (int)node->in[k].id);
-        print_attributes(file, node);
+        if (node->op->print) node->op->print(node->attributes, file);
         fprintf(file, " : %s %s", ht_dtype_name(node->spec.dtype), ht_shape_text(node->spec.shape, text));
         if (node->scope && *node->scope) fprintf(file, "  in %s", node->scope);
         fprintf(file, "  @ %s\n", node->where);

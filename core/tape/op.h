@@ -6,6 +6,7 @@
 #define HTI_OP_H
 
 #include <stdbool.h>
+#include <stdio.h>
 
 #include <ht/tape.h>
 
@@ -92,6 +93,7 @@ typedef struct hti_op {
     ht_var (*partial)(const hti_call *call, int32_t input);
     ht_var (*transpose)(const hti_call *call, int32_t input, ht_var cotangent);
     ht_var (*expand)(const hti_call *call);
+    void (*print)(const void *attributes, FILE *file); /* optional: what ht_dump says after the inputs */
     const hti_sample *samples;
     int32_t sample_count;
     const hti_reject *rejects;

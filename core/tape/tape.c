@@ -389,7 +389,8 @@ static void write_index(ht_store *store, int32_t index, ht_var value, const char
     char is[HT_SHAPE_TEXT], wanted[HT_SHAPE_TEXT];
     if (!ht_shape_equal(ht_var_shape(value), ht_store_shape(store, index)) ||
         ht_var_dtype(value) != ht_store_dtype(store, index)) {
-        ht_tape_fail(tape, where, HT_ESHAPE, "write \"%s\": the value is %s %s; the tensor is %s %s",
+        bool fits = ht_shape_equal(ht_var_shape(value), ht_store_shape(store, index));
+        ht_tape_fail(tape, where, fits ? HT_EDTYPE : HT_ESHAPE, "write \"%s\": the value is %s %s; the tensor is %s %s",
                      ht_store_name(store, index), ht_dtype_name(ht_var_dtype(value)),
                      ht_shape_text(ht_var_shape(value), is), ht_dtype_name(ht_store_dtype(store, index)),
                      ht_shape_text(ht_store_shape(store, index), wanted));

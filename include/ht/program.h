@@ -38,6 +38,8 @@ void ht_program_free(ht_program *program);
 ht_status ht_set(ht_program *program, ht_var input, const void *numbers, int64_t count);
 /** The same by the input's name, for hosts that no longer have the tape. */
 ht_status ht_set_named(ht_program *program, const char *input, const void *numbers, int64_t count);
+/** 1 if the tape had an input of that name, else 0. */
+int ht_has_input(const ht_program *program, const char *input);
 /** Runs once. After a failure nothing runs any more and every call returns the first failure, until ht_resume. */
 ht_status ht_run(ht_program *program);
 /** Copies an output, row-major. The var is one of the outputs given to ht_compile. */
@@ -52,6 +54,7 @@ void ht_resume(ht_program *program);
 typedef struct ht_program_facts {
     int64_t recorded, instructions;      /* on the tape; in the program */
     int64_t conversions;                 /* changes of physical order and packings of weights */
+    int64_t groups, fused;               /* groups of pointwise instructions that run together; instructions in them */
     size_t arena_bytes, value_bytes;     /* planned; sum of all values without reuse */
     double convolution_flop, flop;       /* per run; flop = convolutions and matrix products */
 } ht_program_facts;

@@ -12,12 +12,8 @@
 #include "kernel/random.inl"
 #include "kernel/reduce.inl"
 #include "kernel/window.inl"
-#if __has_include("kernel/conv.inl")
 #include "kernel/conv.inl"
-#endif
-#if __has_include("kernel/matmul.inl")
 #include "kernel/matmul.inl"
-#endif
 #undef T
 #undef HT_NAME
 #define T double
@@ -27,12 +23,8 @@
 #include "kernel/random.inl"
 #include "kernel/reduce.inl"
 #include "kernel/window.inl"
-#if __has_include("kernel/conv.inl")
 #include "kernel/conv.inl"
-#endif
-#if __has_include("kernel/matmul.inl")
 #include "kernel/matmul.inl"
-#endif
 #undef T
 #undef HT_NAME
 #define T int32_t
@@ -233,11 +225,7 @@ DRAWS(f64, double)
         hti_##name##_element_##S(&frame, a, b, y, i);                                             \
     }
 #define REAL_FRAMED(name, frame_type) FRAMED(name, f32, float, frame_type) FRAMED(name, f64, double, frame_type)
-#if __has_include("kernel/conv.inl")
 REAL_FRAMED(conv, hti_conv_frame)
 REAL_FRAMED(conv_input, hti_conv_frame)
 REAL_FRAMED(conv_weight, hti_conv_frame)
-#endif
-#if __has_include("kernel/matmul.inl")
 REAL_FRAMED(matmul, hti_matmul_frame)
-#endif

@@ -1,0 +1,181 @@
+/*
+ * Equal bits: a training step recorded twice, run twice, on one, two and three threads, from a store or after a detour
+ * through its copy. Five steps of a small convolutional net with everything on it, at sizes that take different
+ * algorithms, f32 and f64. A difference is traced to the first instruction that shows it.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <ht/nn.h>
+#include <ht/random.h>
+
+#include "kit.h"
+#include "plan/plan.h"
+#include "tap.h"
+
+enum { STEPS = 5, MOST_THREADS = 3 };
+
+typedef struct form {
+    int64_t batch, channels, edge;
+    int32_t width, peaks;
+} form;
+
+typedef struct job {
+    ht_store *store, *state;
+    ht_program *program;
+    ht_dtype dtype;
+    form size;
+} job;
+
+static ht_device *devices[MOST_THREADS + 1];
+
+/* Two losses, so that sums of everything and their gradients are in it. */
+static ht_var loss_of(nn_scope s, ht_var x, ht_var y, kit_net net)
+{
+    ht_var logits = kit_logits(s, x, net);
+    ht_var loss = ht_add(ht_sigmoid_cross_entropy(logits, y), ht_dice_loss(ht_sigmoid(logits), y, 1));
+    return ht_add(loss, ht_scale(ht_mean(ht_charbonnier(ht_sub(logits, y), 0.1)), 0.1));
+}
+
+static job job_new(ht_dtype dtype, form size, int32_t threads, int32_t check)
+{
+    ht_error error = {0};
+    ht_device *device = devices[threads];
+    job j = {.store = ht_store_new(device), .state = ht_store_new(device), .dtype = dtype, .size = size};
+    ht_tape *tape = ht_tape_new(dtype);
+    nn_scope s = nn_open(tape, j.store, .seed = 5, .step = nn_count(tape, j.state, "round"));
+    ht_var x = ht_input(tape, "x", HT_SHAPE(size.batch, size.channels, size.edge, size.edge));
+    ht_var y = ht_input(tape, "y", HT_SHAPE(size.batch, 1, size.edge, size.edge));
+    ht_var loss = loss_of(s, x, y, (kit_net){.width = size.width, .peaks = size.peaks, .dropout = 0.3});
+    ht_vars w = nn_params(s);
+    ht_write(j.store, nn_adam(.state = j.state, .weights = w, .gradients = ht_grad(loss, w), .rate = 1e-2));
+    j.program = ht_compile(tape, device, ht_list(loss), .error = &error, .check = check, .profile = check);
+    ht_tape_free(tape);
+    if (!j.program) tap_ok(0, "compiles: %s", error.message);
+    return j;
+}
+
+static void job_free(job *j)
+{
+    ht_program_free(j->program);
+    ht_store_free(j->store);
+    ht_store_free(j->state);
+}
+
+static void set_input(const job *j, const char *name, int64_t count, uint64_t stream)
+{
+    double *wide = malloc((size_t)count * sizeof *wide);
+    float *narrow = malloc((size_t)count * sizeof *narrow);
+    kit_fill(wide, count, stream, 0, 1);
+    for (int64_t i = 0; i < count; i++) narrow[i] = (float)wide[i];
+    ht_set_named(j->program, name, j->dtype == HT_F64 ? (void *)wide : (void *)narrow, count);
+    free(wide);
+    free(narrow);
+}
+
+static void set_round(const job *j, int round)
+{
+    int64_t image = j->size.batch * j->size.edge * j->size.edge;
+    set_input(j, "x", image * j->size.channels, (uint64_t)(2 * round));
+    set_input(j, "y", image, (uint64_t)(2 * round + 1));
+}
+
+static uint64_t hash_of(const job *j) { return ht_random_mix(ht_store_hash(j->store), ht_store_hash(j->state)); }
+
+static uint64_t run_job(const job *j)
+{
+    for (int i = 0; j->program && i < STEPS; i++) {
+        set_round(j, i);
+        if (ht_run(j->program) != HT_OK) tap_ok(0, "runs: %s", ht_program_error(j->program)->message);
+    }
+    return hash_of(j);
+}
+
+/* Runs both step by step on equal stores and says which instruction gives other bits first. */
+static void trace(job *a, job *b)
+{
+    ht_program *p = a->program, *q = b->program;
+    set_round(a, 0);
+    set_round(b, 0);
+    if (p->steps.count != q->steps.count) printf("# programs of %d and %d steps\n", (int)p->steps.count, (int)q->steps.count);
+    for (int32_t s = 0; s < p->steps.count && s < q->steps.count; s++) {
+        for (int side = 0; side < 2; side++) {
+            ht_program *r = side ? q : p;
+            int32_t whole = r->steps.count, commits = r->commits.count;
+            r->steps.count = s + 1; /* from the start again each time: values are overwritten as the run goes on */
+            r->commits.count = 0;
+            ht_run(r);
+            r->steps.count = whole;
+            r->commits.count = commits;
+        }
+        const hti_step *x = &p->steps.at[s], *y = &q->steps.at[s];
+        if (x->out == HTI_NOWHERE) continue;
+        const hti_tensor *tx = &x->tensors[x->inputs], *ty = &y->tensors[y->inputs];
+        size_t bytes = (size_t)ht_shape_count(tx->shape) * ht_dtype_bytes(tx->dtype);
+        if (memcmp(tx->data, ty->data, bytes) == 0) continue;
+        char text[HT_SHAPE_TEXT];
+        printf("# step %d, %s %s, differs: by %s and by %s, at %s in %s\n", (int)s, x->op->name, ht_shape_text(tx->shape, text),
+               x->choice.algorithm ? x->choice.algorithm : "its kernel", y->choice.algorithm ? y->choice.algorithm : "its kernel",
+               x->where, x->scope);
+        return;
+    }
+    printf("# no single step differs\n");
+}
+
+static void test_size(ht_dtype dtype, form size)
+{
+    char name[96];
+    snprintf(name, sizeof name, "%s, batch %d, %d channels, %dx%d, width %d, %s", ht_dtype_name(dtype), (int)size.batch,
+             (int)size.channels, (int)size.edge, (int)size.edge, (int)size.width, size.peaks ? "peaks" : "smooth");
+    job first = job_new(dtype, size, 1, 0);
+    uint64_t start = hash_of(&first), expected = run_job(&first);
+    tap_ok(first.program && start != expected, "%s: five steps change the stores", name);
+    for (int32_t threads = 1; threads <= MOST_THREADS; threads++) {
+        job other = job_new(dtype, size, threads, 0);
+        uint64_t got = other.program ? run_job(&other) : 0;
+        tap_ok(got == expected, "%s: recorded afresh, on %d threads: equal bits", name, (int)threads);
+        if (other.program && got != expected) {
+            job a = job_new(dtype, size, 1, 0), b = job_new(dtype, size, threads, 0);
+            trace(&a, &b);
+            job_free(&a);
+            job_free(&b);
+        }
+        job_free(&other);
+    }
+    job_free(&first);
+}
+
+/* A program does not remember its runs: with the stores put back, the same steps give the same bits. */
+static void test_again(ht_dtype dtype)
+{
+    ht_error error = {0};
+    job j = job_new(dtype, (form){2, 3, 16, 8, 1}, 2, 0);
+    ht_store *store = ht_store_copy(j.store, dtype, &error), *state = ht_store_copy(j.state, dtype, &error);
+    uint64_t once = run_job(&j), onwards = run_job(&j);
+    ht_store_assign(j.store, store, &error);
+    ht_store_assign(j.state, state, &error);
+    uint64_t again = run_job(&j);
+    tap_ok(error.status == HT_OK && once == again && once != onwards, "%s: stores put back, the run repeats itself",
+           ht_dtype_name(dtype));
+    job checked = job_new(dtype, (form){2, 3, 16, 8, 1}, 2, 1);
+    tap_ok(run_job(&checked) == once, "%s: checked and profiled, it gives the same bits", ht_dtype_name(dtype));
+    job_free(&checked);
+    job_free(&j);
+    ht_store_free(store);
+    ht_store_free(state);
+}
+
+int main(void)
+{
+    static const form sizes[] = {{2, 3, 16, 8, 1}, {3, 1, 10, 5, 0}, {2, 3, 64, 16, 1}, {1, 3, 64, 16, 0}, {1, 1, 32, 32, 1}};
+    ht_error error = {0};
+    for (int32_t i = 1; i <= MOST_THREADS; i++) devices[i] = ht_device_open("cpu", i, &error);
+    if (!tap_ok(error.status == HT_OK, "devices: %s", error.message)) return tap_done();
+    for (int wide = 0; wide < 2; wide++) {
+        for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) test_size(wide ? HT_F64 : HT_F32, sizes[i]);
+        test_again(wide ? HT_F64 : HT_F32);
+    }
+    for (int32_t i = 1; i <= MOST_THREADS; i++) ht_device_close(devices[i]);
+    return tap_done();
+}
