@@ -13,6 +13,8 @@ extern const hti_kernel hti_cpu_stop, hti_cpu_affine, hti_cpu_exp, hti_cpu_expm1
 /* move.c */
 extern const hti_kernel hti_cpu_broadcast_to, hti_cpu_reshape, hti_cpu_permute, hti_cpu_slice,
     hti_cpu_pad, hti_cpu_concat;
+/* index.c */
+extern const hti_kernel hti_cpu_take, hti_cpu_put;
 /* reduce.c */
 extern const hti_kernel hti_cpu_sum_to, hti_cpu_argmax, hti_cpu_max_along;
 /* window.c */
