@@ -189,6 +189,9 @@ SAMPLE(max_one, ht_max_axes(in[0], HT_SHAPE(1)))
 SAMPLE(max_outer, ht_max_axes(in[0], HT_SHAPE(0, 2), .keep = 1))
 SAMPLE(min_all, ht_min_axes(in[0], HT_SHAPE(1, 0)))
 SAMPLE(max_twice, ht_max_axes(in[0], HT_SHAPE(1, 1)))
+SAMPLE(entropy, ht_softmax_cross_entropy(in[0], INTEGERS(HT_SHAPE(3), 2, 0, 2)))
+SAMPLE(entropy_image, ht_softmax_cross_entropy(in[0], INTEGERS(HT_SHAPE(2, 1, 3), 2, 0, 1, 7, 7, 2), in[1], .ignoring = 1,
+                                               .ignore = 7))
 
 static const hti_sample samples_take[] = {
     {"rows, some twice", 1, {{2, {3, 4}}}, 0, 0, record_take_rows},
@@ -205,6 +208,8 @@ static const hti_sample samples_take[] = {
     {"largest of rows", 1, {{2, {3, 5}}}, 0, 0, record_max_one},
     {"largest over outer axes", 1, {{3, {2, 3, 5}}}, 0, 0, record_max_outer},
     {"smallest of all", 1, {{2, {3, 7}}}, 0, 0, record_min_all},
+    {"softmax_cross_entropy", 1, {{2, {3, 4}}}, 0, 0, record_entropy},
+    {"the same of images, weighted, some ignored", 2, {{4, {2, 3, 1, 3}}, {1, {3}}}, 0.2, 2, record_entropy_image},
     {"one_hot", 1, {{2, {3, 4}}}, 0, 0, record_one_hot},
 };
 static const hti_reject rejects_take[] = {
@@ -218,6 +223,8 @@ static const hti_reject rejects_take[] = {
     {"lists of another rank", HT_ESHAPE, "one entry per axis", 1, {{1, {2}}}, record_reflect},
     {"an axis twice", HT_ESHAPE, "each once", 1, {{2, {2, 3}}}, record_max_twice},
     {"the largest of nothing", HT_ESHAPE, "at least one element", 1, {{2, {2, 0}}}, record_max_one},
+    {"a target of other sizes", HT_ESHAPE, "expected [N,C,...]", 1, {{2, {2, 4}}}, record_entropy},
+    {"weights of other classes", HT_ESHAPE, "one per class", 2, {{4, {2, 4, 1, 3}}, {1, {3}}}, record_entropy_image},
     {"no classes", HT_EINVALID, "0 classes", 1, {{2, {2, 4}}}, record_no_classes},
 };
 const hti_op hti_op_take = {.name = "take", .id = HTI_OP_take, .kind = HTI_LINEAR, .inputs = 2, .carries = 1,

@@ -350,6 +350,23 @@ ht_var ht_avg_pool_(ht_pool_args args);
 /** ht_sigmoid_cross_entropy(logits, target): mean of softplus(z) - z t, exact at every magnitude; target in [0, 1]. */
 #define ht_sigmoid_cross_entropy(...) ht_sigmoid_cross_entropy_(__VA_ARGS__, HT_HERE)
 ht_var ht_sigmoid_cross_entropy_(ht_var logits, ht_var target, const char *where);
+typedef struct ht_softmax_cross_entropy_args {
+    const char *where;
+    ht_var logits;    /* [N, C, ...]                                                            */
+    ht_var target;    /* [N, ...] of HT_I32: the class, 0 to C - 1                              */
+    ht_var weights;   /* [C], >= 0; empty: 1                                                    */
+    int32_t ignoring; /* 1: targets equal to `ignore` do not count                              */
+    int32_t ignore;
+} ht_softmax_cross_entropy_args;
+/**
+ * Mean of -log softmax(logits)[target], weighted by the weights of the target classes.
+ *     ht_softmax_cross_entropy(logits, target, .ignoring = 1, .ignore = 255)
+ * Logits of ignored targets may be anything; if none counts, the loss and its derivatives are 0. A target that is no class
+ * stops the run (see ht_take). ESHAPE, EDTYPE if the shapes or the type of the target do not fit.
+ */
+#define ht_softmax_cross_entropy(...) \
+    ht_softmax_cross_entropy_((ht_softmax_cross_entropy_args){.where = HT_HERE, __VA_ARGS__})
+ht_var ht_softmax_cross_entropy_(ht_softmax_cross_entropy_args args);
 /** ht_dice_loss(p, t, smooth): 1 - (2 sum p t + smooth) / (sum p + sum t + smooth) over all elements. */
 #define ht_dice_loss(...) ht_dice_loss_(__VA_ARGS__, HT_HERE)
 ht_var ht_dice_loss_(ht_var probabilities, ht_var target, double smooth, const char *where);
