@@ -58,7 +58,10 @@ static int equals(const double *want, int64_t count, double tolerance)
 #define IS(y, ...) (run(y) == HT_OK && equals(NUMBERS(__VA_ARGS__), COUNT(__VA_ARGS__), 1e-6))
 #define INTEGERS(tape, shape, ...) ht_integers(tape, ((const int32_t[]){__VA_ARGS__}), shape)
 
-static ht_var gradient(ht_var y, ht_var x) { return ht_vjp(ht_list(ht_sum(y)), ht_list(ht_fill(y.tape, 1, HT_SCALAR)), ht_list(x)).at[0]; }
+static ht_var gradient(ht_var y, ht_var x)
+{
+    return ht_vjp(ht_list(ht_sum(y)), ht_list(ht_fill(y.tape, 1, HT_SCALAR)), ht_list(x)).at[0];
+}
 
 /* ---- activations ---- */
 static double want_gelu(double x) { return 0.5 * x * erfc(-x / sqrt(2)); }
@@ -340,8 +343,8 @@ static void test_variance(void)
     for (int32_t i = 0; i < 1000; i++) mean += (x[i] = (double)(float)(1e5 + sin(i * 3.1) * 1.4)) / 1000;
     for (int32_t i = 0; i < 1000; i++) want += (x[i] - mean) * (x[i] - mean) / 1000;
     ht_tape *tape = ht_tape_new(HT_F32);
-    tap_ok(run(ht_variance_axes(ht_constant(tape, x, HT_SHAPE(1000)), HT_SHAPE(0))) == HT_OK && fabs(got[0] / want - 1) <= 1e-6,
-           "variance of numbers near 1e5 in f32 (%.9g for %.9g)", got[0], want);
+    const int ran = run(ht_variance_axes(ht_constant(tape, x, HT_SHAPE(1000)), HT_SHAPE(0))) == HT_OK;
+    tap_ok(ran && fabs(got[0] / want - 1) <= 1e-6, "variance of numbers near 1e5 in f32 (%.9g for %.9g)", got[0], want);
     ht_tape_free(tape);
     tape = ht_tape_new(HT_F64);
     tap_ok(run(ht_variance_axes(ht_constant(tape, x, HT_SHAPE(1000)), HT_SHAPE(0))) == HT_OK && fabs(got[0] / want - 1) <= 1e-11,
