@@ -6,16 +6,8 @@
 
 #include "base/internal.h"
 
-#define T float
-#define HT_NAME(name) name##_f32
-#include "kernel/conv.inl"
-#undef T
-#undef HT_NAME
-#define T double
-#define HT_NAME(name) name##_f64
-#include "kernel/conv.inl"
-#undef T
-#undef HT_NAME
+#define HT_BODY "kernel/conv.inl"
+#include "kernel/reals.h"
 
 typedef struct loop {
     const hti_conv_problem *problem;

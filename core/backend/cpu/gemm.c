@@ -17,16 +17,8 @@
 #include "kernel/matmul.h"
 #include "tape/attributes.h"
 
-#define T float
-#define HT_NAME(name) name##_f32
-#include "kernel/matmul.inl"
-#undef T
-#undef HT_NAME
-#define T double
-#define HT_NAME(name) name##_f64
-#include "kernel/matmul.inl"
-#undef T
-#undef HT_NAME
+#define HT_BODY "kernel/matmul.inl"
+#include "kernel/reals.h"
 
 int32_t hti_team(int32_t threads)
 {

@@ -6,18 +6,10 @@
 #include "backend/cpu/cpu.h"
 #include "backend/cpu/loops.h"
 
-#define T float
-#define HT_NAME(name) name##_f32
-#include "kernel/pointwise.inl"
-#include "kernel/move.inl"
-#undef T
-#undef HT_NAME
-#define T double
-#define HT_NAME(name) name##_f64
-#include "kernel/pointwise.inl"
-#include "kernel/move.inl"
-#undef T
-#undef HT_NAME
+#define HT_BODY "kernel/pointwise.inl"
+#include "kernel/reals.h"
+#define HT_BODY "kernel/move.inl"
+#include "kernel/reals.h"
 #define T int32_t
 #define HT_NAME(name) name##_i32
 #include "kernel/integer.inl"

@@ -9,16 +9,8 @@
 #define BLOCK 256
 #define WORDS (2 * BLOCK)
 
-#define T float
-#define HT_NAME(name) name##_f32
-#include "kernel/random.inl"
-#undef T
-#undef HT_NAME
-#define T double
-#define HT_NAME(name) name##_f64
-#include "kernel/random.inl"
-#undef T
-#undef HT_NAME
+#define HT_BODY "kernel/random.inl"
+#include "kernel/reals.h"
 
 typedef struct draw_context {
     uint64_t key, step;

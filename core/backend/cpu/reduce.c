@@ -29,18 +29,10 @@ typedef struct sum_context {
     void *to;
 } sum_context;
 
-#define T float
-#define HT_NAME(name) name##_f32
-#include "kernel/reduce.inl"
-#include "backend/cpu/sum_loops.inl"
-#undef T
-#undef HT_NAME
-#define T double
-#define HT_NAME(name) name##_f64
-#include "kernel/reduce.inl"
-#include "backend/cpu/sum_loops.inl"
-#undef T
-#undef HT_NAME
+#define HT_BODY "kernel/reduce.inl"
+#include "kernel/reals.h"
+#define HT_BODY "backend/cpu/sum_loops.inl"
+#include "kernel/reals.h"
 
 static int64_t ceiling(int64_t a, int64_t b) { return (a + b - 1) / b; }
 static int64_t clamp(int64_t x, int64_t low, int64_t high) { return x < low ? low : (x > high ? high : x); }

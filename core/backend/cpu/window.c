@@ -46,20 +46,12 @@ static inline int64_t row_offset(const side *s, const task_place *at, int64_t a,
     return at->image * s->image + at->first * s->channel + a * s->spatial[0] + b * s->spatial[1] + c * s->spatial[2];
 }
 
-#define T float
-#define HT_NAME(name) name##_f32
-#include "kernel/reduce.inl"
-#include "kernel/window.inl"
-#include "backend/cpu/window_loops.inl"
-#undef T
-#undef HT_NAME
-#define T double
-#define HT_NAME(name) name##_f64
-#include "kernel/reduce.inl"
-#include "kernel/window.inl"
-#include "backend/cpu/window_loops.inl"
-#undef T
-#undef HT_NAME
+#define HT_BODY "kernel/reduce.inl"
+#include "kernel/reals.h"
+#define HT_BODY "kernel/window.inl"
+#include "kernel/reals.h"
+#define HT_BODY "backend/cpu/window_loops.inl"
+#include "kernel/reals.h"
 
 static side side_of(const hti_tensor *tensor)
 {

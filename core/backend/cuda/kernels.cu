@@ -7,34 +7,26 @@
 #include "kernel/place.h"
 #include "kernel/resample.h"
 
-#define T float
-#define HT_NAME(name) name##_f32
-#include "kernel/index.inl"
-#include "kernel/move.inl"
-#include "kernel/pointwise.inl"
-#include "kernel/random.inl"
-#include "kernel/reduce.inl"
-#include "kernel/window.inl"
-#include "kernel/conv.inl"
-#include "kernel/matmul.inl"
-#include "kernel/place.inl"
-#include "kernel/resample.inl"
-#undef T
-#undef HT_NAME
-#define T double
-#define HT_NAME(name) name##_f64
-#include "kernel/index.inl"
-#include "kernel/move.inl"
-#include "kernel/pointwise.inl"
-#include "kernel/random.inl"
-#include "kernel/reduce.inl"
-#include "kernel/window.inl"
-#include "kernel/conv.inl"
-#include "kernel/matmul.inl"
-#include "kernel/place.inl"
-#include "kernel/resample.inl"
-#undef T
-#undef HT_NAME
+#define HT_BODY "kernel/index.inl"
+#include "kernel/reals.h"
+#define HT_BODY "kernel/move.inl"
+#include "kernel/reals.h"
+#define HT_BODY "kernel/pointwise.inl"
+#include "kernel/reals.h"
+#define HT_BODY "kernel/random.inl"
+#include "kernel/reals.h"
+#define HT_BODY "kernel/reduce.inl"
+#include "kernel/reals.h"
+#define HT_BODY "kernel/window.inl"
+#include "kernel/reals.h"
+#define HT_BODY "kernel/conv.inl"
+#include "kernel/reals.h"
+#define HT_BODY "kernel/matmul.inl"
+#include "kernel/reals.h"
+#define HT_BODY "kernel/place.inl"
+#include "kernel/reals.h"
+#define HT_BODY "kernel/resample.inl"
+#include "kernel/reals.h"
 #define T int32_t
 #define HT_NAME(name) name##_i32
 #include "kernel/integer.inl"
