@@ -24,6 +24,7 @@ typedef struct certificate {
     int32_t branch_outputs;
     int64_t *branch_count;
     int64_t count;                 /* numbers of A */
+    double step;                   /* the last one that was tried: where the next direction begins */
 } certificate;
 
 static ht_status record(certificate *c, ht_error *error)
@@ -115,7 +116,8 @@ static ht_status differentiate(certificate *c, const numbers *n, double *differe
 {
     double phi[2] = {0};
     *kinks = 1;
-    for (double step = STEP; *kinks > 0 && step > 0.5 * STEP_SHORT; step /= 10) {
+    for (double step = c->step; *kinks > 0 && step > 0.5 * STEP_SHORT; step /= 10) {
+        c->step = step;
         if (procedure_at(c, n->alpha, n->d, step, &phi[0], n->above) != HT_OK ||
             procedure_at(c, n->alpha, n->d, -step, &phi[1], n->below) != HT_OK) {
             const ht_error *stopped = ht_program_error(c->procedure);
@@ -200,7 +202,7 @@ static ht_status measure(certificate *c, ht_error *error)
 
 ht_status genseg_certify(genseg_trainer *t, ht_error *error)
 {
-    certificate c = {.t = t};
+    certificate c = {.t = t, .step = STEP};
     if (t->config.method != GENSEG_GENSEG || t->config.hypergradient == GENSEG_H_NONE) return HT_OK;
     if (genseg_state_copy(&t->state, HT_F64, &c.copy, error) == HT_OK && record(&c, error) == HT_OK) measure(&c, error);
     ht_program_free(c.derivative);

@@ -210,6 +210,7 @@ static ht_status one_round(genseg_trainer *t, double started, genseg_log_row *ro
     t->state.round++;
     row->segmenter_rate = t->state.plateau.rate;
     if (o->method == GENSEG_GENSEG && genseg_alpha_rows(t, error) != HT_OK) return error->status;
+    t->searched++;
     if (!isnan(t->value[GENSEG_ALPHA_STEP])) t->h_moved += t->value[GENSEG_ALPHA_STEP];
     if (!isnan(t->value[GENSEG_NORM_USED])) t->h_norm += t->value[GENSEG_NORM_USED];
     if (due(t->state.round, o->validate_every, o->rounds) && validate(t, row, error) != HT_OK) return error->status;
@@ -224,6 +225,7 @@ static ht_status checkpoint(genseg_trainer *t, ht_error *error)
 {
     if (genseg_log_sync(t->log, error) != HT_OK) return error->status;
     if (t->alpha && genseg_log_sync(t->alpha, error) != HT_OK) return error->status;
+    if (t->certificate && genseg_log_sync(t->certificate, error) != HT_OK) return error->status;
     return genseg_checkpoint_write(t->job->run, &t->state, error);
 }
 
@@ -383,7 +385,8 @@ static void say_result(const genseg_trainer *t, const genseg_metrics *m)
     printf("%s, %.3f s a round; state hash %016llx\n", genseg_duration_text(t->state.seconds, text, sizeof text),
            t->state.seconds / (double)(t->state.round > 0 ? t->state.round : 1),
            (unsigned long long)genseg_state_hash(&t->state));
-    if (t->config.method == GENSEG_GENSEG && t->config.hypergradient != GENSEG_H_NONE && !(t->h_moved > 0 && t->h_norm > 0))
+    if (t->config.method == GENSEG_GENSEG && t->config.hypergradient != GENSEG_H_NONE && t->searched > 0 &&
+        !(t->h_moved > 0 && t->h_norm > 0))
         printf("WARNING: the hypergradient did not move the architecture in this run\n");
     printf("report: %s/report.html\n", t->job->run);
 }

@@ -38,7 +38,8 @@ typedef struct genseg_trainer {
     double value[GENSEG_NUMBERS];                            /* of the last run; NAN: not computed */
     bool began;                                              /* from here on, what fails is an output */
     double largest;                                          /* softmax weight over all cells */
-    double h_moved, h_norm;                                  /* sums over the run: 0 at the end means that h moved nothing */
+    double h_moved, h_norm;                                  /* sums over the rounds of this process: 0 if h moved nothing */
+    int64_t searched;                                        /* how many these are: none if it was resumed at the end      */
 } genseg_trainer;
 
 /** Sets the inputs of a program of f32 or f64 (real) from the present batch. Inputs that it lacks are passed over. */

@@ -78,17 +78,21 @@ same() {
         "checkpoints/round-0000$rounds/segmenter-moments.safetensors"; do
         cmp -s "$1/$file" "$2/$file" || difference="$difference $file"
     done
+    grep -q WARNING "$1.out" && difference="$difference a warning"
     [ -z "$difference" ]
 }
 
-# stopped_at NAME SIGNAL CONDITION: a run that is stopped when the condition holds, and resumed
+# stopped_at NAME SIGNAL CONDITION [over]: a run that is stopped when the condition holds, and resumed. over: so late that
+# it may be over before
 stopped_at() {
     begin "$1"
     wait_until "$3"
     stop "$2"
     if [ "$2" = KILL ]; then expected=137; else expected=75; fi
     where=$(($(rows "$1") - 1))
-    if [ "$2" != KILL ] || [ "$code" != 137 ]; then
+    if [ "$4$code" = over0 ]; then
+        echo "# $1: it was over before"
+    elif [ "$2" != KILL ] || [ "$code" != 137 ]; then
         result "$([ "$code" = "$expected" ] && [ "$(wc -l <"$1.err")" = 1 ] && echo 1)" \
             "$1: exit code $code, $where rounds logged: $(cat "$1.err")"
     fi
@@ -110,6 +114,7 @@ stopped_at start TERM '[ -f start/config.toml ]'
 stopped_at pretraining TERM 'grep -q "^pre-training 2" pretraining.out'
 stopped_at rounds TERM '[ "$(rows rounds)" -gt 5 ]'
 stopped_at interrupt INT '[ "$(rows interrupt)" -gt 18 ]'
+stopped_at end USR1 '[ -d end/checkpoints/round-000048 ]' over
 stopped_at killed KILL '[ -d killed/checkpoints/round-000007 ] && [ "$(rows killed)" -gt 10 ]'
 
 # Where no kink lies between the ends, the certificate's difference is the derivative; f32 and f64 agree anyway.
