@@ -1,0 +1,157 @@
+/* The operations that a case can name: one row each, and how its attributes become the library's options. */
+#include <math.h>
+#include <string.h>
+
+#include "operation.h"
+
+#define X (call->in[0])
+
+static ht_var refused(const conform_call *call, const char *message)
+{
+    ht_fail(call->error, HT_EINVALID, "%s", message);
+    return (ht_var){0};
+}
+
+/* ---- options ---- */
+
+static int32_t rank(ht_var x) { return ht_var_shape(x).rank; }
+static int32_t spatial(const conform_call *call) { return rank(X) - 2; }
+
+/* One number for each spatial axis; the library's default if the case gives none. */
+static ht_axes axes(const conform_call *call, const char *key)
+{
+    ht_axes all = {{0, 0, 0}, 0};
+    int32_t count = spatial(call);
+    if (count < 1 || count > 3) return all;
+    ht_shape sizes = conform_sizes(call->attributes, key, count, call->error);
+    for (int32_t i = 0; i < sizes.rank; i++) all.at[i] = (int32_t)sizes.dim[i];
+    all.given = sizes.rank > 0;
+    return all;
+}
+
+static double real(const conform_call *call, const char *key, double otherwise)
+{
+    return conform_real(call->attributes, key, otherwise, call->error);
+}
+
+static int flag(const conform_call *call, const char *key, int otherwise)
+{
+    return conform_flag(call->attributes, key, otherwise, call->error);
+}
+
+static int32_t whole(const conform_call *call, const char *key, int32_t otherwise)
+{
+    return conform_whole(call->attributes, key, otherwise, call->error);
+}
+
+/* `axis`, from the end if negative. */
+static int32_t axis(const conform_call *call, int32_t otherwise)
+{
+    int32_t given = whole(call, "axis", otherwise);
+    return given < 0 ? given + rank(X) : given;
+}
+
+/* ---- convolution and products ---- */
+
+static ht_var conv(const conform_call *call)
+{
+    return ht_conv(X, call->in[1], .stride = axes(call, "stride"), .pad = axes(call, "padding"),
+                   .dilation = axes(call, "dilation"), .groups = whole(call, "groups", 1));
+}
+
+static ht_var conv_transpose(const conform_call *call)
+{
+    return ht_conv_transpose(X, call->in[1], .stride = axes(call, "stride"), .pad = axes(call, "padding"),
+                             .dilation = axes(call, "dilation"), .groups = whole(call, "groups", 1),
+                             .output_pad = axes(call, "output_padding"));
+}
+
+static ht_var matmul(const conform_call *call)
+{
+    return ht_matmul(X, call->in[1], .transpose_a = flag(call, "transpose_a", 0), .transpose_b = flag(call, "transpose_b", 0));
+}
+
+/* ---- reductions along an axis ---- */
+
+static ht_var softmax(const conform_call *call) { return ht_softmax(X, axis(call, -1)); }
+static ht_var log_softmax(const conform_call *call) { return ht_log_softmax(X, axis(call, -1)); }
+
+static ht_var logsumexp(const conform_call *call)
+{
+    int32_t along = axis(call, -1);
+    ht_var kept = ht_logsumexp(X, along);
+    ht_shape shape = ht_var_shape(kept), dropped = shape;
+    if (!ht_ok(kept)) return kept;
+    dropped.rank--;
+    for (int32_t i = along; i < dropped.rank; i++) dropped.dim[i] = shape.dim[i + 1];
+    return ht_reshape(kept, dropped);
+}
+
+/* ---- pointwise ---- */
+
+#define UNARY(name) \
+    static ht_var name##_row(const conform_call *call) { return ht_##name(X); }
+#define BINARY(name) \
+    static ht_var name##_row(const conform_call *call) { return ht_##name(X, call->in[1]); }
+UNARY(exp) UNARY(expm1) UNARY(log) UNARY(log1p) UNARY(sqrt) UNARY(square) UNARY(reciprocal) UNARY(sin) UNARY(cos)
+UNARY(tanh) UNARY(sigmoid) UNARY(softplus) UNARY(relu) UNARY(abs) UNARY(neg) UNARY(sum) UNARY(mean)
+BINARY(add) BINARY(sub) BINARY(mul) BINARY(div) BINARY(maximum) BINARY(minimum)
+
+static ht_var leaky_relu(const conform_call *call) { return ht_leaky_relu(X, real(call, "slope", 0.01)); }
+
+/* ---- pooling ---- */
+
+static ht_var max_pool(const conform_call *call)
+{
+    return ht_max_pool(X, .kernel = axes(call, "kernel"), .stride = axes(call, "stride"), .pad = axes(call, "padding"));
+}
+
+static ht_var mean_of_windows(const conform_call *call, ht_var x)
+{
+    return ht_avg_pool(x, .kernel = axes(call, "kernel"), .stride = axes(call, "stride"), .pad = axes(call, "padding"));
+}
+
+/* Without the padding the mean of a window is the mean with it over the share of the window that is no padding. */
+static ht_var avg_pool(const conform_call *call)
+{
+    ht_var y = mean_of_windows(call, X);
+    if (flag(call, "count_include_pad", 1) || !ht_ok(y)) return y;
+    return ht_div(y, mean_of_windows(call, ht_fill(call->tape, 1, ht_var_shape(X))));
+}
+
+/* ---- losses ---- */
+
+static ht_var sigmoid_cross_entropy(const conform_call *call) { return ht_sigmoid_cross_entropy(X, call->in[1]); }
+static ht_var dice_loss(const conform_call *call) { return ht_dice_loss(X, call->in[1], real(call, "smooth", 1)); }
+
+/* ---- the table ---- */
+
+#define CONVOLUTION "stride padding dilation groups"
+#define POOLING "kernel stride padding"
+#define POINTWISE(name, operands) {#name, name##_row, operands, 0, ""}
+
+static const conform_row table[] = {
+    {"conv", conv, 2, 0, CONVOLUTION},
+    {"conv_transpose", conv_transpose, 2, 0, CONVOLUTION " output_padding"},
+    {"matmul", matmul, 2, 0, "transpose_a transpose_b"},
+    {"softmax", softmax, 1, 0, "axis"},
+    {"log_softmax", log_softmax, 1, 0, "axis"},
+    {"logsumexp", logsumexp, 1, 0, "axis"},
+    POINTWISE(relu, 1), POINTWISE(softplus, 1), POINTWISE(tanh, 1), POINTWISE(sigmoid, 1), POINTWISE(exp, 1),
+    POINTWISE(expm1, 1), POINTWISE(log, 1), POINTWISE(log1p, 1), POINTWISE(sqrt, 1), POINTWISE(square, 1),
+    POINTWISE(reciprocal, 1), POINTWISE(sin, 1), POINTWISE(cos, 1), POINTWISE(abs, 1), POINTWISE(neg, 1),
+    POINTWISE(sum, 1), POINTWISE(mean, 1),
+    POINTWISE(add, 2), POINTWISE(sub, 2), POINTWISE(mul, 2), POINTWISE(div, 2), POINTWISE(maximum, 2), POINTWISE(minimum, 2),
+    {"leaky_relu", leaky_relu, 1, 0, "slope"},
+    {"max_pool", max_pool, 1, 0, POOLING},
+    {"avg_pool", avg_pool, 1, 0, POOLING " count_include_pad"},
+    {"sigmoid_cross_entropy", sigmoid_cross_entropy, 2, 0, ""},
+    {"dice_loss", dice_loss, 2, 0, "smooth"},
+};
+
+const conform_row *conform_operation_row(const char *name)
+{
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
+        if (strcmp(table[i].name, name) == 0) return &table[i];
+    return NULL;
+}
