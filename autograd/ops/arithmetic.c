@@ -87,6 +87,12 @@ ht_var ht_div_(ht_var a, ht_var b, const char *where)
 
 ht_var ht_greater_(ht_var a, ht_var b, const char *where) { return binary(HTI_OP_greater, a, b, where); }
 
+ht_var ht_less_(ht_var a, ht_var b, const char *where) { return binary(HTI_OP_greater, b, a, where); }
+
+ht_var ht_equal_(ht_var a, ht_var b, const char *where) { return binary(HTI_OP_equal, a, b, where); }
+
+ht_var hti_shift(ht_var x, ht_var largest, const char *where) { return binary(HTI_OP_shift, x, largest, where); }
+
 ht_var ht_maximum_(ht_var a, ht_var b, const char *where) { return ht_where_(ht_greater_(b, a, where), b, a, where); }
 
 ht_var ht_minimum_(ht_var a, ht_var b, const char *where) { return ht_where_(ht_greater_(a, b, where), b, a, where); }
@@ -139,6 +145,13 @@ SAMPLE(greater, ht_greater(in[0], in[1]))
 SAMPLE(where, ht_where(in[0], in[1], in[2]))
 SAMPLE(maximum, ht_maximum(in[0], ht_offset(in[1], 0.0625)))
 SAMPLE(self, ht_mul(in[0], in[0]))
+SAMPLE(equal, ht_equal(ht_round(in[0]), ht_round(in[1])))
+SAMPLE(less, ht_less(in[0], in[1]))
+SAMPLE(clamp, ht_clamp(in[0], -0.5, 0.5))
+SAMPLE(clamp_reversed, ht_clamp(in[0], 1, 0))
+SAMPLE(softmax, ht_softmax(in[0], 1))
+SAMPLE(log_softmax, ht_log_softmax(in[0], 0))
+SAMPLE(logsumexp, ht_logsumexp(in[0], 2))
 
 static const hti_reject rejects_add[] = {
     {"sizes that do not fit", HT_ESHAPE, "[3,4] and [3,5]", 2, {{2, {3, 4}}, {2, {3, 5}}}, record_add},
@@ -155,13 +168,32 @@ ROW(mul, d_mul, {"equal shapes", 2, PAIR, 0, 0, record_mul}, {"per channel", 2, 
     {"by a scalar", 2, SCALAR, 0, 0, record_mul}, {"by itself", 1, PAIR, 0, 0, record_self})
 ROW(div, d_div, {"equal shapes", 2, PAIR, 0.4, 2, record_div}, {"per channel", 2, BROADCAST, 0.4, 2, record_div})
 
-static const hti_sample samples_greater[] = {{"equal shapes", 2, PAIR, 0, 0, record_greater}};
+static const hti_sample samples_greater[] = {{"equal shapes", 2, PAIR, 0, 0, record_greater},
+                                             {"less, per channel", 2, BROADCAST, 0, 0, record_less}};
 const hti_op hti_op_greater = {.name = "greater", .id = HTI_OP_greater, .kind = HTI_CONSTANT, .inputs = 2,
                                .branch = HTI_BRANCH_VALUE, .shape = hti_shape_pointwise, HTI_SAMPLES(samples_greater)};
+
+static const hti_sample samples_equal[] = {{"rounded numbers", 2, PAIR, -3, 3, record_equal}};
+const hti_op hti_op_equal = {.name = "equal", .id = HTI_OP_equal, .kind = HTI_CONSTANT, .inputs = 2,
+                             .branch = HTI_BRANCH_VALUE, .shape = hti_shape_pointwise, HTI_SAMPLES(samples_equal)};
+
+/* The largest is a constant to it: what the softmax family makes of the difference does not depend on it. */
+static const hti_sample samples_shift[] = {
+    {"softmax", 1, {{2, {3, 5}}}, -2, 2, record_softmax},
+    {"log_softmax of rows", 1, {{2, {4, 3}}}, -2, 2, record_log_softmax},
+    {"logsumexp along the last axis", 1, {{3, {1, 2, 5}}}, -2, 2, record_logsumexp},
+};
+const hti_op hti_op_shift = {.name = "shift", .id = HTI_OP_shift, .kind = HTI_POINTWISE, .inputs = 2, .carries = 1,
+                             .shape = hti_shape_pointwise, .partial = d_add, HTI_SAMPLES(samples_shift)};
 
 static const hti_sample samples_where[] = {
     {"equal shapes", 3, {{2, {3, 4}}, {2, {3, 4}}, {2, {3, 4}}}, 0, 0, record_where},
     {"maximum", 2, PAIR, 0, 0, record_maximum},
+    {"clamp", 1, {{1, {11}}}, -0.9, 0.9, record_clamp},
+};
+static const hti_reject rejects_where[] = {
+    {"bounds of a clamp in the wrong order", HT_EINVALID, "low <= high", 1, {{1, {3}}}, record_clamp_reversed},
 };
 const hti_op hti_op_where = {.name = "where", .id = HTI_OP_where, .kind = HTI_LINEAR, .inputs = 3, .carries = 6,
-                             .shape = hti_shape_pointwise, .transpose = transpose_where, HTI_SAMPLES(samples_where)};
+                             .shape = hti_shape_pointwise, .transpose = transpose_where, HTI_SAMPLES(samples_where),
+                             HTI_REJECTS(rejects_where)};

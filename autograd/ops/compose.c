@@ -1,11 +1,13 @@
 /* Compositions: recorded in other ops at once, so they need no rule, no kernel and no test of closure of their own. */
+#include <math.h>
+
 #include "rules.h"
 
 /* ---- softmax family: the largest is taken out as a constant, which changes neither value nor derivative ---- */
 
 static ht_var shifted(ht_var x, int32_t axis, const char *where)
 {
-    return ht_sub_(x, ht_max_along_(x, axis, where), where);
+    return hti_shift(x, ht_max_along_(x, axis, where), where);
 }
 
 static ht_shape without(ht_var x, int32_t axis)
@@ -15,26 +17,44 @@ static ht_shape without(ht_var x, int32_t axis)
     return shape;
 }
 
-static ht_var log_of_sum(ht_var z, int32_t axis, const char *where)
+/*
+ * The sum of e^z is at least 1, or 0 where a row is -infinity throughout. `any` is 1 or 0 accordingly; the sum is 1 instead
+ * of 0, so that neither values nor derivatives of any order hold 0 / 0 or 0 times infinity.
+ */
+typedef struct row_sum {
+    ht_var any, sum;
+} row_sum;
+
+static row_sum sum_of(ht_var e, int32_t axis, const char *where)
 {
-    return ht_log_(ht_sum_to_(ht_exp_(z, where), without(z, axis), where), where);
+    ht_var sum = ht_sum_to_(e, without(e, axis), where);
+    ht_var any = hti_emit(sum.tape, HTI_OP_positive, NULL, &sum, 1, where);
+    return (row_sum){any, ht_ok(any) ? ht_where_(any, sum, hti_fill_like(sum, 1, where), where) : any};
+}
+
+/* What is -infinity, and carries no derivative, in rows that are -infinity throughout. */
+static ht_var or_nothing(ht_var any, ht_var x, const char *where)
+{
+    return ht_ok(any) && ht_ok(x) ? ht_where_(any, x, hti_fill_like(x, -INFINITY, where), where) : x;
 }
 
 ht_var ht_logsumexp_(ht_var x, int32_t axis, const char *where)
 {
-    return ht_add_(log_of_sum(shifted(x, axis, where), axis, where), ht_max_along_(x, axis, where), where);
+    row_sum row = sum_of(ht_exp_(shifted(x, axis, where), where), axis, where);
+    return or_nothing(row.any, ht_add_(ht_log_(row.sum, where), ht_max_along_(x, axis, where), where), where);
 }
 
 ht_var ht_log_softmax_(ht_var x, int32_t axis, const char *where)
 {
     ht_var z = shifted(x, axis, where);
-    return ht_sub_(z, log_of_sum(z, axis, where), where);
+    row_sum row = sum_of(ht_exp_(z, where), axis, where);
+    return or_nothing(row.any, ht_sub_(z, ht_log_(row.sum, where), where), where);
 }
 
 ht_var ht_softmax_(ht_var x, int32_t axis, const char *where)
 {
     ht_var e = ht_exp_(shifted(x, axis, where), where);
-    return ht_div_(e, ht_sum_to_(e, without(x, axis), where), where);
+    return ht_div_(e, sum_of(e, axis, where).sum, where);
 }
 
 /* ---- losses ---- */

@@ -76,6 +76,9 @@ PARTIAL(cos, ht_neg_(ht_sin_(X, W), W))
 PARTIAL(tanh, ht_affine_(ht_square_(Y, W), -1, 1, W))
 PARTIAL(sigmoid, ht_mul_(Y, ht_sigmoid_(ht_neg_(X, W), W), W)) /* not y (1 - y): that cancels for large x */
 PARTIAL(softplus, ht_sigmoid_(X, W))
+#define TWO_BY_ROOT_PI 1.1283791670955126
+PARTIAL(erf, ht_scale_(ht_exp_(ht_neg_(ht_square_(X, W), W), W), TWO_BY_ROOT_PI, W))
+PARTIAL(erfc, ht_scale_(ht_exp_(ht_neg_(ht_square_(X, W), W), W), -TWO_BY_ROOT_PI, W))
 PARTIAL(leaky_relu, hti_with_numbers(HTI_OP_leaky_gate, X, number(c), 0, W))
 PARTIAL(abs, ht_sign_(X, W))
 
@@ -101,6 +104,7 @@ static void print_factor(const void *attributes, FILE *file)
 
 /* ---- samples: the op alone, at a rank 2 shape, and on sides of its kink or inside its domain ---- */
 #define MATRIX {{2, {3, 4}}}
+#define LINE {{1, {7}}}
 #define SAMPLE(name, call)                                             \
     static ht_var record_##name(ht_tape *tape, const ht_var *in)       \
     {                                                                  \
@@ -137,6 +141,13 @@ SAMPLE(cos, ht_cos(in[0]))
 SAMPLE(tanh, ht_tanh(in[0]))
 SAMPLE(sigmoid, ht_sigmoid(in[0]))
 SAMPLE(softplus, ht_softplus(in[0]))
+SAMPLE(erf, ht_erf(in[0]))
+SAMPLE(erfc, ht_erfc(in[0]))
+SAMPLE(gelu, ht_gelu(in[0]))
+SAMPLE(gelu_tanh, ht_gelu_tanh(in[0]))
+SAMPLE(silu, ht_silu(in[0]))
+SAMPLE(log_sigmoid, ht_log_sigmoid(in[0]))
+SAMPLE(elu, ht_elu(in[0], 0.75))
 SAMPLE(leaky_relu, ht_leaky_relu(in[0], 0.2))
 SAMPLE(leaky_gate, hti_with_numbers(HTI_OP_leaky_gate, in[0], 0.2, 0, HT_HERE))
 SAMPLE(abs, ht_abs(in[0]))
@@ -146,7 +157,8 @@ SAMPLE(positive, hti_emit(in[0].tape, HTI_OP_positive, NULL, in, 1, HT_HERE))
 
 ROW(affine, HTI_POINTWISE, d_affine, NUMBERS(print_affine), ANY(affine))
 ROW(exp, HTI_POINTWISE, d_exp, NONE, ANY(exp))
-ROW(expm1, HTI_POINTWISE, d_expm1, NONE, ANY(expm1))
+ROW(expm1, HTI_POINTWISE, d_expm1, NONE, ANY(expm1), {"elu above zero", 1, MATRIX, 0.3, 2, record_elu},
+    {"elu below zero", 1, LINE, -2, -0.3, record_elu})
 ROW(log, HTI_POINTWISE, d_log, NONE, ABOVE(log))
 ROW(log1p, HTI_POINTWISE, d_log1p, NONE, ABOVE(log1p))
 ROW(sqrt, HTI_POINTWISE, d_sqrt, NONE, ABOVE(sqrt))
@@ -157,8 +169,12 @@ ROW(pow, HTI_POINTWISE, d_pow, NUMBERS(print_factor), ABOVE(pow))
 ROW(sin, HTI_POINTWISE, d_sin, NONE, ANY(sin))
 ROW(cos, HTI_POINTWISE, d_cos, NONE, ANY(cos))
 ROW(tanh, HTI_POINTWISE, d_tanh, NONE, ANY(tanh))
-ROW(sigmoid, HTI_POINTWISE, d_sigmoid, NONE, ANY(sigmoid))
-ROW(softplus, HTI_POINTWISE, d_softplus, NONE, ANY(softplus))
+ROW(sigmoid, HTI_POINTWISE, d_sigmoid, NONE, ANY(sigmoid), {"silu", 1, MATRIX, -3, 3, record_silu},
+    {"gelu by tanh", 1, LINE, -2, 2, record_gelu_tanh})
+ROW(softplus, HTI_POINTWISE, d_softplus, NONE, ANY(softplus), {"log_sigmoid", 1, LINE, -3, 3, record_log_sigmoid})
+ROW(erf, HTI_POINTWISE, d_erf, NONE, ANY(erf), {"one number", 1, {{1, {1}}}, -2, 2, record_erf})
+ROW(erfc, HTI_POINTWISE, d_erfc, NONE, ANY(erfc), {"gelu", 1, MATRIX, -2, 2, record_gelu},
+    {"gelu far below zero", 1, LINE, -4, -2, record_gelu})
 KINKED(leaky_relu, HTI_POINTWISE, d_leaky_relu, NUMBERS(print_factor), ABOVE(leaky_relu), BELOW(leaky_relu))
 KINKED(leaky_gate, HTI_CONSTANT, NULL, NUMBERS(print_factor), ABOVE(leaky_gate), BELOW(leaky_gate))
 KINKED(abs, HTI_POINTWISE, d_abs, NONE, ABOVE(abs), BELOW(abs))
@@ -183,6 +199,8 @@ RECORD(cos)
 RECORD(tanh)
 RECORD(sigmoid)
 RECORD(softplus)
+RECORD(erf)
+RECORD(erfc)
 RECORD(abs)
 RECORD(sign)
 RECORD(round)

@@ -39,4 +39,7 @@ void hti_print_axis(const void *attributes, FILE *file);
 /* Broadcasts two values against each other; false (sticky error) if they do not fit. */
 bool hti_broadcast_pair(const char *op, ht_var *a, ht_var *b, const char *where);
 
+/* x - largest along an axis, where equal infinities give no NaN (k_shift). `largest` carries no derivative. */
+ht_var hti_shift(ht_var x, ht_var largest, const char *where);
+
 #endif

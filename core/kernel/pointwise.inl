@@ -24,6 +24,8 @@ UNARY(reciprocal, (T)1 / x)
 UNARY(sin, HT_NAME(math_sin)(x))
 UNARY(cos, HT_NAME(math_cos)(x))
 UNARY(tanh, HT_NAME(math_tanh)(x))
+UNARY(erf, HT_NAME(math_erf)(x))
+UNARY(erfc, HT_NAME(math_erfc)(x))
 UNARY(leaky_relu, x > (T)0 ? x : p * x)
 UNARY(leaky_gate, x > (T)0 ? (T)1 : p)
 UNARY(abs, HT_NAME(math_fabs)(x))
@@ -59,6 +61,9 @@ BINARY(sub, a - b)
 BINARY(mul, a *b)
 BINARY(div, a / b)
 BINARY(greater, a > b ? (T)1 : (T)0)
+BINARY(equal, a == b ? (T)1 : (T)0)
+/* a - b with b the largest of a row: equal infinities leave 0 (+inf), or stay (-inf), where a difference would be NaN. */
+BINARY(shift, a == b ? (a == -(T)INFINITY ? a : (T)0) : a - b)
 
 HT_DEVICE T HT_NAME(k_where)(T c, T a, T b) { return c != (T)0 ? a : b; }
 

@@ -51,6 +51,22 @@ HT_DECLARE_UNARY(sigmoid);
 /** log(1 + e^x), exact at every magnitude */
 #define ht_softplus(...) ht_softplus_(__VA_ARGS__, HT_HERE)
 HT_DECLARE_UNARY(softplus);
+/** the error function, and 1 less it without cancellation */
+#define ht_erf(...) ht_erf_(__VA_ARGS__, HT_HERE)
+HT_DECLARE_UNARY(erf);
+#define ht_erfc(...) ht_erfc_(__VA_ARGS__, HT_HERE)
+HT_DECLARE_UNARY(erfc);
+/** x / (1 + e^-x) */
+#define ht_silu(...) ht_silu_(__VA_ARGS__, HT_HERE)
+HT_DECLARE_UNARY(silu);
+/** x times the normal distribution function: exact, and in the approximation x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2 */
+#define ht_gelu(...) ht_gelu_(__VA_ARGS__, HT_HERE)
+HT_DECLARE_UNARY(gelu);
+#define ht_gelu_tanh(...) ht_gelu_tanh_(__VA_ARGS__, HT_HERE)
+HT_DECLARE_UNARY(gelu_tanh);
+/** log(sigmoid(x)), exact at every magnitude */
+#define ht_log_sigmoid(...) ht_log_sigmoid_(__VA_ARGS__, HT_HERE)
+HT_DECLARE_UNARY(log_sigmoid);
 /** max(x, 0); derivative 0 at 0 */
 #define ht_relu(...) ht_relu_(__VA_ARGS__, HT_HERE)
 HT_DECLARE_UNARY(relu);
@@ -70,6 +86,12 @@ HT_DECLARE_UNARY(neg);
 /** ht_leaky_relu(x, slope): x if x > 0, else slope x; derivative `slope` at 0 */
 #define ht_leaky_relu(...) ht_leaky_relu_(__VA_ARGS__, HT_HERE)
 ht_var ht_leaky_relu_(ht_var x, double slope, const char *where);
+/** ht_elu(x, alpha): x if x > 0, else alpha (e^x - 1); derivative alpha at 0 */
+#define ht_elu(...) ht_elu_(__VA_ARGS__, HT_HERE)
+ht_var ht_elu_(ht_var x, double alpha, const char *where);
+/** ht_clamp(x, low, high): x within bounds; derivative 1 at the bounds, 0 outside. NaN stays. EINVALID unless low <= high. */
+#define ht_clamp(...) ht_clamp_(__VA_ARGS__, HT_HERE)
+ht_var ht_clamp_(ht_var x, double low, double high, const char *where);
 /** ht_scale(x, c): c x */
 #define ht_scale(...) ht_scale_(__VA_ARGS__, HT_HERE)
 ht_var ht_scale_(ht_var x, double factor, const char *where);
@@ -106,6 +128,11 @@ HT_DECLARE_BINARY(minimum);
 /** 1 where a > b, else 0, in the type of a; carries no derivative */
 #define ht_greater(...) ht_greater_(__VA_ARGS__, HT_HERE)
 HT_DECLARE_BINARY(greater);
+/** 1 where a < b, or a = b, else 0, in the type of a; no derivative */
+#define ht_less(...) ht_less_(__VA_ARGS__, HT_HERE)
+HT_DECLARE_BINARY(less);
+#define ht_equal(...) ht_equal_(__VA_ARGS__, HT_HERE)
+HT_DECLARE_BINARY(equal);
 /** ht_where(c, a, b): a where c is not 0, else b. No derivative in c; the branch not taken gets exactly 0. */
 #define ht_where(...) ht_where_(__VA_ARGS__, HT_HERE)
 ht_var ht_where_(ht_var condition, ht_var a, ht_var b, const char *where);
@@ -132,10 +159,11 @@ ht_var ht_argmax_(ht_var x, int32_t axis, const char *where);
 /** ht_max_along(x, axis): the largest along an axis, which becomes 1, as a constant (no derivative). */
 #define ht_max_along(...) ht_max_along_(__VA_ARGS__, HT_HERE)
 ht_var ht_max_along_(ht_var x, int32_t axis, const char *where);
-/** ht_logsumexp(x, axis): log of the sum of e^x along an axis, which becomes 1; without overflow. */
+/** ht_logsumexp(x, axis): log of the sum of e^x along an axis, which becomes 1; without overflow. All -infinity gives
+ *  -infinity and no derivative; of +infinities the derivative is shared equally. */
 #define ht_logsumexp(...) ht_logsumexp_(__VA_ARGS__, HT_HERE)
 ht_var ht_logsumexp_(ht_var x, int32_t axis, const char *where);
-/** ht_softmax(x, axis) and its logarithm. */
+/** ht_softmax(x, axis) and its logarithm. A row of -infinity has probabilities and derivative 0; +infinities share 1. */
 #define ht_softmax(...) ht_softmax_(__VA_ARGS__, HT_HERE)
 ht_var ht_softmax_(ht_var x, int32_t axis, const char *where);
 #define ht_log_softmax(...) ht_log_softmax_(__VA_ARGS__, HT_HERE)
