@@ -284,6 +284,64 @@ ht_var ht_max_pool_(ht_pool_args args);
 #define ht_avg_pool(...) ht_avg_pool_((ht_pool_args){.where = HT_HERE, __VA_ARGS__})
 ht_var ht_avg_pool_(ht_pool_args args);
 
+/* ---- resizing and sampling of images ---- */
+typedef struct ht_resize_args {
+    const char *where;
+    ht_var x;
+    ht_shape size;
+    int32_t linear, align_corners;
+} ht_resize_args;
+/**
+ * Another size for the spatial axes of x [N, C, spatial...], of which there are 1 to 3.
+ *     ht_resize(x, HT_SHAPE(64, 64), .linear = 1)
+ *
+ * size            one for each spatial axis, each at least 1
+ * .linear         0: result i is number floor(i n / size) of n (nearest); 1: linear between the two at hand   (default 0)
+ * .align_corners  of linear: 0: pixels have an extent, centre i lies at (i + 1/2) n / size - 1/2, held at the first and
+ *                 the last; 1: the first and last centres stay, centre i lies at i (n - 1) / (size - 1)   (default 0)
+ *
+ * Errors     ESHAPE  rank, or a size below 1     EINVALID  .align_corners without .linear
+ * Derivative linear; closed with its adjoint, which gathers in a fixed order
+ */
+#define ht_resize(...) ht_resize_((ht_resize_args){.where = HT_HERE, __VA_ARGS__})
+ht_var ht_resize_(ht_resize_args args);
+/** ht_adaptive_avg_pool(x, size): result i is the mean of floor(i n / size) up to ceil((i + 1) n / size), every axis. */
+#define ht_adaptive_avg_pool(...) ht_adaptive_avg_pool_(__VA_ARGS__, HT_HERE)
+ht_var ht_adaptive_avg_pool_(ht_var x, ht_shape size, const char *where);
+
+typedef struct ht_grid_sample_args {
+    const char *where;
+    ht_var x, grid;
+    int32_t border, align_corners;
+} ht_grid_sample_args;
+/**
+ * Bilinear samples of x [N, C, H, W] at the points grid [N, P, Q, 2] = (x, y), of which -1 to 1 is the image's extent.
+ * returns [N, C, P, Q].
+ *     ht_grid_sample(image, ht_affine_grid(theta, HT_SHAPE(64, 64)))
+ *
+ * .border         0: outside of the image there are zeros; 1: a point outside reads the nearest border   (default 0)
+ * .align_corners  0: -1 and 1 are the outer edges of the first and last pixels; 1: their centres         (default 0)
+ *
+ * Errors     ESHAPE
+ * Derivative in x and in the grid, any order. At a pixel's centre the slope is that to the right; of a point held at the
+ *            border it is 0.
+ */
+#define ht_grid_sample(...) ht_grid_sample_((ht_grid_sample_args){.where = HT_HERE, __VA_ARGS__})
+ht_var ht_grid_sample_(ht_grid_sample_args args);
+
+typedef struct ht_affine_grid_args {
+    const char *where;
+    ht_var theta;
+    ht_shape size;
+    int32_t align_corners;
+} ht_affine_grid_args;
+/**
+ * A grid for ht_grid_sample: theta [N, 2, 3] times (x, y, 1) at each pixel of a result of the size [P, Q]; the rows of
+ * theta give x and y. returns [N, P, Q, 2]. theta = (1 0 0 / 0 1 0) is the identity. .align_corners as there.
+ */
+#define ht_affine_grid(...) ht_affine_grid_((ht_affine_grid_args){.where = HT_HERE, __VA_ARGS__})
+ht_var ht_affine_grid_(ht_affine_grid_args args);
+
 /* ---- losses on logits; means over all elements, scalars ---- */
 /** ht_sigmoid_cross_entropy(logits, target): mean of softplus(z) - z t, exact at every magnitude; target in [0, 1]. */
 #define ht_sigmoid_cross_entropy(...) ht_sigmoid_cross_entropy_(__VA_ARGS__, HT_HERE)
