@@ -6,12 +6,6 @@
 
 #define X (call->in[0])
 
-static ht_var refused(const conform_call *call, const char *message)
-{
-    ht_fail(call->error, HT_EINVALID, "%s", message);
-    return (ht_var){0};
-}
-
 /* ---- options ---- */
 
 static int32_t rank(ht_var x) { return ht_var_shape(x).rank; }
@@ -27,6 +21,20 @@ static ht_axes axes(const conform_call *call, const char *key)
     for (int32_t i = 0; i < sizes.rank; i++) all.at[i] = (int32_t)sizes.dim[i];
     all.given = sizes.rank > 0;
     return all;
+}
+
+/* The same as sizes of a result, which a case must give. */
+static ht_shape size(const conform_call *call)
+{
+    if (json_is_null(json_object_get(call->attributes, "size")) || !json_object_get(call->attributes, "size"))
+        ht_fail(call->error, HT_EINVALID, "attribute \"size\" is missing; expected it");
+    return conform_sizes(call->attributes, "size", spatial(call), call->error);
+}
+
+/* Position of a word; the first one if the case says nothing. */
+static int32_t word(const conform_call *call, const char *key, const char *const *words)
+{
+    return conform_word(call->attributes, key, words, 0, call->error);
 }
 
 static double real(const conform_call *call, const char *key, double otherwise)
@@ -94,10 +102,22 @@ static ht_var logsumexp(const conform_call *call)
 #define BINARY(name) \
     static ht_var name##_row(const conform_call *call) { return ht_##name(X, call->in[1]); }
 UNARY(exp) UNARY(expm1) UNARY(log) UNARY(log1p) UNARY(sqrt) UNARY(square) UNARY(reciprocal) UNARY(sin) UNARY(cos)
-UNARY(tanh) UNARY(sigmoid) UNARY(softplus) UNARY(relu) UNARY(abs) UNARY(neg) UNARY(sum) UNARY(mean)
+UNARY(erf) UNARY(erfc) UNARY(silu) UNARY(log_sigmoid) UNARY(tanh) UNARY(sigmoid) UNARY(softplus) UNARY(relu) UNARY(abs) UNARY(neg) UNARY(sum) UNARY(mean)
 BINARY(add) BINARY(sub) BINARY(mul) BINARY(div) BINARY(maximum) BINARY(minimum)
 
 static ht_var leaky_relu(const conform_call *call) { return ht_leaky_relu(X, real(call, "slope", 0.01)); }
+static ht_var elu(const conform_call *call) { return ht_elu(X, real(call, "alpha", 1)); }
+
+static ht_var gelu(const conform_call *call)
+{
+    static const char *const words[] = {"none", "tanh", NULL};
+    return word(call, "approximate", words) ? ht_gelu_tanh(X) : ht_gelu(X);
+}
+
+static ht_var clamp(const conform_call *call)
+{
+    return ht_clamp(X, real(call, "low", -INFINITY), real(call, "high", (double)INFINITY));
+}
 
 /* ---- pooling ---- */
 
@@ -117,6 +137,23 @@ static ht_var avg_pool(const conform_call *call)
     ht_var y = mean_of_windows(call, X);
     if (flag(call, "count_include_pad", 1) || !ht_ok(y)) return y;
     return ht_div(y, mean_of_windows(call, ht_fill(call->tape, 1, ht_var_shape(X))));
+}
+
+static ht_var adaptive_avg_pool(const conform_call *call) { return ht_adaptive_avg_pool(X, size(call)); }
+
+/* ---- other grids ---- */
+
+static ht_var resize(const conform_call *call)
+{
+    static const char *const words[] = {"nearest", "linear", NULL};
+    return ht_resize(X, size(call), .linear = word(call, "mode", words), .align_corners = flag(call, "align_corners", 0));
+}
+
+static ht_var grid_sample(const conform_call *call)
+{
+    static const char *const words[] = {"zeros", "border", NULL};
+    return ht_grid_sample(X, call->in[1], .border = word(call, "padding_mode", words),
+                          .align_corners = flag(call, "align_corners", 0));
 }
 
 /* ---- losses ---- */
@@ -142,9 +179,16 @@ static const conform_row table[] = {
     POINTWISE(reciprocal, 1), POINTWISE(sin, 1), POINTWISE(cos, 1), POINTWISE(abs, 1), POINTWISE(neg, 1),
     POINTWISE(sum, 1), POINTWISE(mean, 1),
     POINTWISE(add, 2), POINTWISE(sub, 2), POINTWISE(mul, 2), POINTWISE(div, 2), POINTWISE(maximum, 2), POINTWISE(minimum, 2),
+    POINTWISE(erf, 1), POINTWISE(erfc, 1), POINTWISE(silu, 1), POINTWISE(log_sigmoid, 1),
+    {"elu", elu, 1, 0, "alpha"},
+    {"gelu", gelu, 1, 0, "approximate"},
+    {"clamp", clamp, 1, 0, "low high"},
     {"leaky_relu", leaky_relu, 1, 0, "slope"},
     {"max_pool", max_pool, 1, 0, POOLING},
     {"avg_pool", avg_pool, 1, 0, POOLING " count_include_pad"},
+    {"adaptive_avg_pool", adaptive_avg_pool, 1, 0, "size"},
+    {"resize", resize, 1, 0, "size mode align_corners"},
+    {"grid_sample", grid_sample, 2, 0, "padding_mode align_corners"},
     {"sigmoid_cross_entropy", sigmoid_cross_entropy, 2, 0, ""},
     {"dice_loss", dice_loss, 2, 0, "smooth"},
 };
