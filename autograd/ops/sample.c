@@ -142,6 +142,7 @@ ht_var ht_affine_grid_(ht_affine_grid_args args)
         base[3 * i + 2] = 1;
     }
     ht_var points_of = ht_constant_(args.theta.tape, base, HT_SHAPE(1, points, 3), args.where);
+    points_of = ht_cast_(points_of, ht_var_dtype(args.theta), args.where);
     ht_var grid = ht_matmul_((ht_matmul_args){.where = args.where, .a = points_of, .b = args.theta, .transpose_b = 1});
     return ht_reshape_(grid, HT_SHAPE(theta.dim[0], size.dim[0], size.dim[1], 2), args.where);
 }

@@ -114,7 +114,7 @@ def wrong_ones(folder):
         ("unknown op", e, about("frobnicate", "n"), 'unknown op "frobnicate"'),
         ("unknown attribute", e, about("exp", "n", {"slope": 1}), 'unknown attribute "slope"'),
         ("attribute of a wrong kind", product(), about("matmul", "n", {"transpose_b": "yes"}), '"transpose_b"'),
-        ("unknown word", product(), about("gelu", "n", {"approximate": "erf"}), '"approximate"'),
+        ("unknown word", e, about("gelu", "n", {"approximate": "erf"}), '"approximate"'),
         ("attributes that are no object", e, about("exp", "n") | {"attributes": "[1]"}, '"attributes"'),
         ("attribute twice", product(), about("matmul", "n") | {"attributes": '{"transpose_b":true,"transpose_b":true}'},
          '"attributes"'),

@@ -1,4 +1,5 @@
 /* The operations that a case can name: one row each, and how its attributes become the library's options. */
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -42,6 +43,14 @@ static double real(const conform_call *call, const char *key, double otherwise)
     return conform_real(call->attributes, key, otherwise, call->error);
 }
 
+/* The library takes 0 as "the default"; a case that says 0 means it. */
+static double option(const conform_call *call, const char *key, double otherwise)
+{
+    if (!json_is_number(json_object_get(call->attributes, key))) return real(call, key, otherwise);
+    double value = real(call, key, otherwise);
+    return value == 0 ? DBL_MIN : value;
+}
+
 static int flag(const conform_call *call, const char *key, int otherwise)
 {
     return conform_flag(call->attributes, key, otherwise, call->error);
@@ -78,6 +87,21 @@ static ht_var matmul(const conform_call *call)
 {
     return ht_matmul(X, call->in[1], .transpose_a = flag(call, "transpose_a", 0), .transpose_b = flag(call, "transpose_b", 0));
 }
+
+static ht_var attention(const conform_call *call)
+{
+    return ht_attention(X, call->in[1], call->in[2], .scale = option(call, "scale", 0));
+}
+
+/* ---- normalisation ---- */
+
+#define NORM(name) \
+    static ht_var name(const conform_call *call) \
+    { \
+        return ht_##name(X, call->in[1], call->in[2], .eps = option(call, "eps", 0), \
+                         .groups = whole(call, "groups", 0), .axes = whole(call, "axes", 0)); \
+    }
+NORM(batch_norm) NORM(instance_norm) NORM(group_norm) NORM(layer_norm)
 
 /* ---- reductions along an axis ---- */
 
@@ -126,17 +150,10 @@ static ht_var max_pool(const conform_call *call)
     return ht_max_pool(X, .kernel = axes(call, "kernel"), .stride = axes(call, "stride"), .pad = axes(call, "padding"));
 }
 
-static ht_var mean_of_windows(const conform_call *call, ht_var x)
-{
-    return ht_avg_pool(x, .kernel = axes(call, "kernel"), .stride = axes(call, "stride"), .pad = axes(call, "padding"));
-}
-
-/* Without the padding the mean of a window is the mean with it over the share of the window that is no padding. */
 static ht_var avg_pool(const conform_call *call)
 {
-    ht_var y = mean_of_windows(call, X);
-    if (flag(call, "count_include_pad", 1) || !ht_ok(y)) return y;
-    return ht_div(y, mean_of_windows(call, ht_fill(call->tape, 1, ht_var_shape(X))));
+    return ht_avg_pool(X, .kernel = axes(call, "kernel"), .stride = axes(call, "stride"), .pad = axes(call, "padding"),
+                       .exclude_pad = !flag(call, "count_include_pad", 1));
 }
 
 static ht_var adaptive_avg_pool(const conform_call *call) { return ht_adaptive_avg_pool(X, size(call)); }
@@ -171,6 +188,11 @@ static const conform_row table[] = {
     {"conv", conv, 2, 0, CONVOLUTION},
     {"conv_transpose", conv_transpose, 2, 0, CONVOLUTION " output_padding"},
     {"matmul", matmul, 2, 0, "transpose_a transpose_b"},
+    {"attention", attention, 3, 0, "scale"},
+    {"batch_norm", batch_norm, 3, 0, "eps"},
+    {"instance_norm", instance_norm, 3, 0, "eps"},
+    {"group_norm", group_norm, 3, 0, "eps groups"},
+    {"layer_norm", layer_norm, 3, 0, "eps axes"},
     {"softmax", softmax, 1, 0, "axis"},
     {"log_softmax", log_softmax, 1, 0, "axis"},
     {"logsumexp", logsumexp, 1, 0, "axis"},
