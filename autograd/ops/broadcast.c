@@ -144,6 +144,11 @@ SAMPLE(sum_all, ht_sum(in[0]))
 SAMPLE(sum_channel, ht_sum_to(in[0], HT_SHAPE(1, 3, 1, 1)))
 SAMPLE(sum_rows, ht_sum_to(in[0], HT_SHAPE(1, 4)))
 SAMPLE(mean, ht_mean_to(in[0], HT_SHAPE(3, 1)))
+SAMPLE(sum_axes, ht_sum_axes(in[0], HT_SHAPE(2, 0)))
+SAMPLE(mean_axes, ht_mean_axes(in[0], HT_SHAPE(1), .keep = 1))
+SAMPLE(variance_axes, ht_variance_axes(in[0], HT_SHAPE(0, 2)))
+SAMPLE(unbiased, ht_deviation_axes(in[0], HT_SHAPE(1), .keep = 1, .unbiased = 1))
+SAMPLE(argmin, ht_cast(ht_argmin(in[0], 0), ht_tape_dtype(tape)))
 SAMPLE(argmax, ht_cast(ht_argmax(in[0], 1), ht_tape_dtype(tape)))
 SAMPLE(max_along, ht_max_along(in[0], 0))
 SAMPLE(argmax_axis, ht_argmax(in[0], 2))
@@ -166,15 +171,22 @@ static const hti_sample samples_sum[] = {
     {"per channel", 1, {{4, {2, 3, 2, 2}}}, 0, 0, record_sum_channel},
     {"rows", 1, {{2, {3, 4}}}, 0, 0, record_sum_rows},
     {"mean of columns", 1, {{2, {3, 4}}}, 0, 0, record_mean},
+    {"over outer axes", 1, {{3, {2, 3, 5}}}, 0, 0, record_sum_axes},
+    {"mean, axis kept", 1, {{3, {2, 7, 1}}}, 0, 0, record_mean_axes},
+    {"variance", 1, {{3, {2, 3, 5}}}, 0, 0, record_variance_axes},
+    {"deviation, unbiased", 1, {{2, {3, 5}}}, 0, 0, record_unbiased},
 };
 static const hti_reject rejects_sum[] = {
+    {"variance of one number", HT_EINVALID, "1 numbers; expected at least 2", 1, {{2, {3, 1}}}, record_unbiased},
+    {"axis that is not there", HT_ESHAPE, "axes that exist", 1, {{2, {3, 1}}}, record_sum_axes},
     {"size that is not 1", HT_ESHAPE, "does not sum to", 1, {{2, {3, 5}}}, record_sum_rows},
 };
 const hti_op hti_op_sum_to = {.name = "sum_to", .id = HTI_OP_sum_to, .kind = HTI_LINEAR, .inputs = 1,
                               .attribute_bytes = sizeof(hti_shape_attributes), .shape = shape_sum,
                               .transpose = transpose_sum, HTI_SAMPLES(samples_sum), HTI_REJECTS(rejects_sum)};
 
-static const hti_sample samples_argmax[] = {{"matrix", 1, {{2, {3, 4}}}, 0, 0, record_argmax}};
+static const hti_sample samples_argmax[] = {{"matrix", 1, {{2, {3, 4}}}, 0, 0, record_argmax},
+                                            {"argmin of columns", 1, {{2, {5, 1}}}, 0, 0, record_argmin}};
 static const hti_reject rejects_argmax[] = {
     {"axis out of range", HT_ESHAPE, "axis 2", 1, {{2, {3, 4}}}, record_argmax_axis},
 };

@@ -155,6 +155,7 @@ static int32_t leaf(builder *b, const hti_node *node, int32_t id)
     if (node->op->id == HTI_OP_constant) numbers = ((const hti_constant_attributes *)node->attributes)->numbers;
     for (int64_t i = 0; numbers && i < count; i++) {
         if (node->spec.dtype == HT_F32) ((float *)memory)[i] = (float)numbers[i];
+        else if (node->spec.dtype == HT_I32) ((int32_t *)memory)[i] = (int32_t)numbers[i];
         else ((double *)memory)[i] = numbers[i];
     }
     if (node->op->id == HTI_OP_fill) {

@@ -194,6 +194,9 @@ ht_status ht_run(ht_program *p)
         int64_t start = p->profile ? now_ns() : 0;
         ht_status status = run_step(p, step);
         if (p->profile) step->nanoseconds += (double)(now_ns() - start);
+        if (status == HT_EINVALID) /* a kernel that reads places looks at them only here */
+            return ht_fail(&p->error, status, "%s: %s \"%s\": an index is outside of its axis; expected 0 to the axis's size "
+                           "less 1", step->where, step->op->name, step->scope);
         if (status != HT_OK)
             return ht_fail(&p->error, status, "%s: %s \"%s\": the kernel (%s) gave up", step->where, step->op->name,
                            step->scope, step->choice.algorithm ? step->choice.algorithm : p->backend->name);

@@ -25,6 +25,10 @@ typedef struct hti_axis_attributes {
     int64_t axis;
 } hti_axis_attributes; /* concat, argmax, max_along */
 
+typedef struct hti_take_attributes {
+    int64_t axis, size;
+} hti_take_attributes; /* take, put: the axis that the index counts along, and its size on the side of take's input */
+
 typedef struct hti_cast_attributes {
     int64_t dtype;
 } hti_cast_attributes;

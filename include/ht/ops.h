@@ -153,6 +153,31 @@ ht_var ht_mean_to_(ht_var x, ht_shape shape, const char *where);
 /** ht_broadcast_to(x, shape): repeats along axes of size 1 and along new axes in front. */
 #define ht_broadcast_to(...) ht_broadcast_to_(__VA_ARGS__, HT_HERE)
 ht_var ht_broadcast_to_(ht_var x, ht_shape shape, const char *where);
+typedef struct ht_reduce_args {
+    const char *where;
+    ht_var x;
+    ht_shape axes;    /* a list of axes: HT_SHAPE(0, 2) */
+    int32_t keep;     /* 1: they stay, of size 1; 0: they go */
+    int32_t unbiased; /* ht_variance_axes, ht_deviation_axes: 1 divides by one less */
+} ht_reduce_args;
+/** Sum over axes; mean; variance, in two passes; its root, of derivative 0 at 0.  ht_sum_axes(x, HT_SHAPE(2, 3), .keep = 1)
+ *  ESHAPE unless the axes exist, each once; EINVALID where there are too few numbers for a mean or a variance. */
+#define ht_sum_axes(...) ht_sum_axes_((ht_reduce_args){.where = HT_HERE, __VA_ARGS__})
+ht_var ht_sum_axes_(ht_reduce_args args);
+#define ht_mean_axes(...) ht_mean_axes_((ht_reduce_args){.where = HT_HERE, __VA_ARGS__})
+ht_var ht_mean_axes_(ht_reduce_args args);
+#define ht_variance_axes(...) ht_variance_axes_((ht_reduce_args){.where = HT_HERE, __VA_ARGS__})
+ht_var ht_variance_axes_(ht_reduce_args args);
+#define ht_deviation_axes(...) ht_deviation_axes_((ht_reduce_args){.where = HT_HERE, __VA_ARGS__})
+ht_var ht_deviation_axes_(ht_reduce_args args);
+/** Largest and smallest over axes; of equals the first in row-major order has the derivative. A NaN wins. */
+#define ht_max_axes(...) ht_max_axes_((ht_reduce_args){.where = HT_HERE, __VA_ARGS__})
+ht_var ht_max_axes_(ht_reduce_args args);
+#define ht_min_axes(...) ht_min_axes_((ht_reduce_args){.where = HT_HERE, __VA_ARGS__})
+ht_var ht_min_axes_(ht_reduce_args args);
+/** ht_argmin(x, axis): index of the first smallest along an axis, which becomes 1; HT_I32, carries no derivative. */
+#define ht_argmin(...) ht_argmin_(__VA_ARGS__, HT_HERE)
+ht_var ht_argmin_(ht_var x, int32_t axis, const char *where);
 /** ht_argmax(x, axis): index of the first largest along an axis, which becomes 1; HT_I32, carries no derivative. */
 #define ht_argmax(...) ht_argmax_(__VA_ARGS__, HT_HERE)
 ht_var ht_argmax_(ht_var x, int32_t axis, const char *where);
@@ -202,6 +227,43 @@ ht_var ht_pad_(ht_var x, ht_shape before, ht_shape after, const char *where);
 /** ht_concat(axis, list): one after the other along an axis; the other sizes agree. */
 #define ht_concat(...) ht_concat_(__VA_ARGS__, HT_HERE)
 ht_var ht_concat_(int32_t axis, ht_vars parts, const char *where);
+
+/** ht_flip(x, HT_SHAPE(axis...)): backwards along these axes. */
+#define ht_flip(...) ht_flip_(__VA_ARGS__, HT_HERE)
+ht_var ht_flip_(ht_var x, ht_shape axes, const char *where);
+/** ht_roll(x, shift, axis): place i goes to i + shift; what leaves at one end enters at the other. */
+#define ht_roll(...) ht_roll_(__VA_ARGS__, HT_HERE)
+ht_var ht_roll_(ht_var x, int64_t shift, int32_t axis, const char *where);
+/** ht_tile(x, times): the whole, again and again, along each axis; ht_repeat(x, times, axis): each slice, again and again. */
+#define ht_tile(...) ht_tile_(__VA_ARGS__, HT_HERE)
+ht_var ht_tile_(ht_var x, ht_shape times, const char *where);
+#define ht_repeat(...) ht_repeat_(__VA_ARGS__, HT_HERE)
+ht_var ht_repeat_(ht_var x, int64_t times, int32_t axis, const char *where);
+/** ht_slice_by(x, start, size, step): size places from start by steps, one entry per axis; a step may be negative, not 0. */
+#define ht_slice_by(...) ht_slice_by_(__VA_ARGS__, HT_HERE)
+ht_var ht_slice_by_(ht_var x, ht_shape start, ht_shape size, ht_shape step, const char *where);
+/** Padding by reflection (the edge is not repeated; less than the size), and by the edge's numbers; one entry per axis. */
+#define ht_pad_reflect(...) ht_pad_reflect_(__VA_ARGS__, HT_HERE)
+ht_var ht_pad_reflect_(ht_var x, ht_shape before, ht_shape after, const char *where);
+#define ht_pad_replicate(...) ht_pad_replicate_(__VA_ARGS__, HT_HERE)
+ht_var ht_pad_replicate_(ht_var x, ht_shape before, ht_shape after, const char *where);
+
+/* ---- index: places are HT_I32. An index outside of its axis is never followed: it stops the run with EINVALID. ---- */
+/** ht_integers(tape, numbers, shape): a constant of type HT_I32. */
+#define ht_integers(...) ht_integers_(__VA_ARGS__, HT_HERE)
+ht_var ht_integers_(ht_tape *tape, const int32_t *numbers, ht_shape shape, const char *where);
+/** ht_take(x, index, axis): the slices of x at the index, which may have any rank and stands in place of the axis. */
+#define ht_take(...) ht_take_(__VA_ARGS__, HT_HERE)
+ht_var ht_take_(ht_var x, ht_var index, int32_t axis, const char *where);
+/** ht_take_along(x, index, axis): another place for each line; the index has the sizes of x but along the axis. */
+#define ht_take_along(...) ht_take_along_(__VA_ARGS__, HT_HERE)
+ht_var ht_take_along_(ht_var x, ht_var index, int32_t axis, const char *where);
+/** ht_put(x, index, source, axis): x with the slices of source added at the index; repeated places add up, in order. */
+#define ht_put(...) ht_put_(__VA_ARGS__, HT_HERE)
+ht_var ht_put_(ht_var x, ht_var index, ht_var source, int32_t axis, const char *where);
+/** ht_one_hot(index, classes): 1 at the index along a new last axis, else 0, in the tape's type; all 0 for no class. */
+#define ht_one_hot(...) ht_one_hot_(__VA_ARGS__, HT_HERE)
+ht_var ht_one_hot_(ht_var index, int32_t classes, const char *where);
 
 /* ---- matrix product ---- */
 typedef struct ht_matmul_args {
@@ -420,6 +482,23 @@ ht_var ht_focal_loss_(ht_var logits, ht_var target, double focus, double balance
 /** ht_sigmoid_cross_entropy(logits, target): mean of softplus(z) - z t, exact at every magnitude; target in [0, 1]. */
 #define ht_sigmoid_cross_entropy(...) ht_sigmoid_cross_entropy_(__VA_ARGS__, HT_HERE)
 ht_var ht_sigmoid_cross_entropy_(ht_var logits, ht_var target, const char *where);
+typedef struct ht_softmax_cross_entropy_args {
+    const char *where;
+    ht_var logits;    /* [N, C, ...]                                                            */
+    ht_var target;    /* [N, ...] of HT_I32: the class, 0 to C - 1                              */
+    ht_var weights;   /* [C], >= 0; empty: 1                                                    */
+    int32_t ignoring; /* 1: targets equal to `ignore` do not count                              */
+    int32_t ignore;
+} ht_softmax_cross_entropy_args;
+/**
+ * Mean of -log softmax(logits)[target], weighted by the weights of the target classes.
+ *     ht_softmax_cross_entropy(logits, target, .ignoring = 1, .ignore = 255)
+ * Logits of ignored targets may be anything; if none counts, the loss and its derivatives are 0. A target that is no class
+ * stops the run (see ht_take). ESHAPE, EDTYPE if the shapes or the type of the target do not fit.
+ */
+#define ht_softmax_cross_entropy(...) \
+    ht_softmax_cross_entropy_((ht_softmax_cross_entropy_args){.where = HT_HERE, __VA_ARGS__})
+ht_var ht_softmax_cross_entropy_(ht_softmax_cross_entropy_args args);
 /** ht_dice_loss(p, t, smooth): 1 - (2 sum p t + smooth) / (sum p + sum t + smooth) over all elements. */
 #define ht_dice_loss(...) ht_dice_loss_(__VA_ARGS__, HT_HERE)
 ht_var ht_dice_loss_(ht_var probabilities, ht_var target, double smooth, const char *where);

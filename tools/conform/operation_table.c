@@ -173,12 +173,37 @@ static ht_var grid_sample(const conform_call *call)
                           .align_corners = flag(call, "align_corners", 0));
 }
 
+static ht_var pad(const conform_call *call)
+{
+    static const char *const words[] = {"zeros", "reflect", "replicate", NULL};
+    ht_shape side[2];
+    for (int32_t i = 0; i < 2; i++) {
+        const char *key = i ? "after" : "before";
+        side[i] = conform_sizes(call->attributes, key, rank(X), call->error);
+        side[i].rank = rank(X); /* zeros if the case gives none */
+    }
+    switch (word(call, "mode", words)) {
+    case 1: return ht_pad_reflect(X, side[0], side[1]);
+    case 2: return ht_pad_replicate(X, side[0], side[1]);
+    default: return ht_pad(X, side[0], side[1]);
+    }
+}
+
+/* ---- indices ---- */
+
+static ht_var take(const conform_call *call) { return ht_take(X, call->in[1], axis(call, 0)); }
+static ht_var put(const conform_call *call) { return ht_put(X, call->in[1], call->in[2], axis(call, 0)); }
+
 /* ---- losses ---- */
+
+static ht_var softmax_cross_entropy(const conform_call *call) { return ht_softmax_cross_entropy(X, call->in[1]); }
 
 static ht_var sigmoid_cross_entropy(const conform_call *call) { return ht_sigmoid_cross_entropy(X, call->in[1]); }
 static ht_var dice_loss(const conform_call *call) { return ht_dice_loss(X, call->in[1], real(call, "smooth", 1)); }
 
 /* ---- the table ---- */
+
+enum { INDEX_1 = 1 << 1 }; /* in.1 holds whole numbers */
 
 #define CONVOLUTION "stride padding dilation groups"
 #define POOLING "kernel stride padding"
@@ -211,6 +236,10 @@ static const conform_row table[] = {
     {"adaptive_avg_pool", adaptive_avg_pool, 1, 0, "size"},
     {"resize", resize, 1, 0, "size mode align_corners"},
     {"grid_sample", grid_sample, 2, 0, "padding_mode align_corners"},
+    {"pad", pad, 1, 0, "before after mode"},
+    {"take", take, 2, INDEX_1, "axis"},
+    {"put", put, 3, INDEX_1, "axis"},
+    {"softmax_cross_entropy", softmax_cross_entropy, 2, INDEX_1, ""},
     {"sigmoid_cross_entropy", sigmoid_cross_entropy, 2, 0, ""},
     {"dice_loss", dice_loss, 2, 0, "smooth"},
 };

@@ -20,7 +20,7 @@ static const hti_kernel *const kernels[HTI_OPS] = {
     ENTRY(sigmoid), ENTRY(erf), ENTRY(erfc), ENTRY(softplus), ENTRY(leaky_relu), ENTRY(leaky_gate), ENTRY(abs), ENTRY(sign), ENTRY(round),
     ENTRY(positive), ENTRY(add), ENTRY(sub), ENTRY(mul), ENTRY(div), ENTRY(greater), ENTRY(equal), ENTRY(shift), ENTRY(where), ENTRY(sum_to),
     ENTRY(broadcast_to), ENTRY(argmax), ENTRY(max_along), ENTRY(reshape), ENTRY(permute), ENTRY(slice), ENTRY(pad),
-    ENTRY(concat), ENTRY(matmul), ENTRY(conv), ENTRY(conv_input), ENTRY(conv_weight), ENTRY(pool_argmax),
+    ENTRY(concat), ENTRY(take), ENTRY(put), ENTRY(matmul), ENTRY(conv), ENTRY(conv_input), ENTRY(conv_weight), ENTRY(pool_argmax),
     ENTRY(pool_take), ENTRY(pool_put), ENTRY(window_sum), ENTRY(window_spread), ENTRY(uniform), ENTRY(normal),
     ENTRY(bernoulli),
     ENTRY(resample), ENTRY(resample_back), ENTRY(place_take), ENTRY(place_put),

@@ -15,6 +15,8 @@ ht_status hti_cpu_group(const hti_group *group, int32_t threads);
 /* move.c */
 extern const hti_kernel hti_cpu_broadcast_to, hti_cpu_reshape, hti_cpu_permute, hti_cpu_slice,
     hti_cpu_pad, hti_cpu_concat;
+/* index.c */
+extern const hti_kernel hti_cpu_take, hti_cpu_put;
 /* reduce.c */
 extern const hti_kernel hti_cpu_sum_to, hti_cpu_argmax, hti_cpu_max_along;
 /* window.c */

@@ -9,6 +9,7 @@
 
 #define T float
 #define HT_NAME(name) name##_f32
+#include "kernel/index.inl"
 #include "kernel/move.inl"
 #include "kernel/pointwise.inl"
 #include "kernel/random.inl"
@@ -22,6 +23,7 @@
 #undef HT_NAME
 #define T double
 #define HT_NAME(name) name##_f64
+#include "kernel/index.inl"
 #include "kernel/move.inl"
 #include "kernel/pointwise.inl"
 #include "kernel/random.inl"
@@ -133,6 +135,28 @@ LARGEST(argmax, f32, float, int32_t)
 LARGEST(argmax, f64, double, int32_t)
 LARGEST(max, f32, float, float)
 LARGEST(max, f64, double, double)
+
+/* ---- take and put ---- */
+
+/* The axis that the index counts along: its size in x; and of the numbers that are put, and of their places. */
+typedef struct hti_cuda_places {
+    int64_t size, stride, count, g_stride, place_stride;
+} hti_cuda_places;
+
+/* Operand 1 stands at the start of the axis; of put so does operand 2, and operand 3 counts the axis (stride 1, others 0). */
+#define TAKE(S, T)                                                                                \
+    KERNEL hti_cuda_take_##S(hti_loop loop, hti_cuda_places at, T *y, const T *x, const int32_t *place) \
+    {                                                                                             \
+        ELEMENT(loop.count);                                                                      \
+        y[AT(0)] = k_take_##S(x + AT(1), at.size, at.stride, place[AT(2)]);                       \
+    }                                                                                             \
+    KERNEL hti_cuda_put_##S(hti_loop loop, hti_cuda_places at, T *y, const T *g, const int32_t *place) \
+    {                                                                                             \
+        ELEMENT(loop.count);                                                                      \
+        y[AT(0)] = k_put_##S(g + AT(1), at.g_stride, place + AT(2), at.place_stride, at.count, AT(3)); \
+    }
+TAKE(f32, float)
+TAKE(f64, double)
 
 /* ---- pooling: the result's elements are counted [image][three spatial axes][channel] ---- */
 
