@@ -1,7 +1,7 @@
 /*
  * Walks the registry: every op on every sample of its own, in f64. Orders 1 to 3 along random directions, in forward and in
  * reverse mode, against Richardson-extrapolated central differences of the order before; <u, J v> = <J'u, v>; calls that
- * must be refused, with their words. An op without samples fails.
+ * must be refused, with their words. An op without samples fails. The same for the list of compositions.c.
  */
 #include <math.h>
 #include <stdio.h>
@@ -12,6 +12,8 @@
 
 #include "tap.h"
 #include "tape/op.h"
+
+extern const hti_op compositions; /* compositions.c */
 
 #define ORDERS 3
 #define INPUTS 4
@@ -158,18 +160,21 @@ static void check_reject(const hti_op *op, const hti_reject *reject)
     ht_tape_free(tape);
 }
 
+static void check_op(ht_device *device, const hti_op *op)
+{
+    tap_ok(op->sample_count > 0, "%s has samples", op->name);
+    for (int32_t i = 0; i < op->sample_count; i++) check_sample(device, op, &op->samples[i]);
+    for (int32_t i = 0; i < op->reject_count; i++) check_reject(op, &op->rejects[i]);
+}
+
 int main(void)
 {
     ht_error error = {0};
     ht_device *device = ht_device_open("cpu", 1, &error);
     if (!device) return tap_ok(0, "device: %s", error.message), tap_done();
-    for (int32_t id = 0; id < HTI_OPS; id++) {
-        const hti_op *op = hti_ops[id];
-        if (op->kind == HTI_LEAF) continue;
-        tap_ok(op->sample_count > 0, "%s has samples", op->name);
-        for (int32_t i = 0; i < op->sample_count; i++) check_sample(device, op, &op->samples[i]);
-        for (int32_t i = 0; i < op->reject_count; i++) check_reject(op, &op->rejects[i]);
-    }
+    for (int32_t id = 0; id < HTI_OPS; id++)
+        if (hti_ops[id]->kind != HTI_LEAF) check_op(device, hti_ops[id]);
+    check_op(device, &compositions);
     ht_device_close(device);
     return tap_done();
 }
