@@ -166,22 +166,32 @@ static ht_var named(ht_vars list, const char *name)
     return (ht_var){0};
 }
 
+/* Names of a letter in the order of the case: a member of an object, or those of one list that begin with the letter. */
+static json_t *order_of(const procedure *p, const char *key)
+{
+    json_t *names = json_array(), *all = json_is_array(p->order) ? p->order : json_object_get(p->order, key), *name;
+    size_t i;
+    json_array_foreach(all, i, name) {
+        const char *text = json_string_value(name);
+        int full = text && text[0] == key[0] && text[1] == '.';
+        if (text && (full || all != p->order)) json_array_append_new(names, json_string(full ? text + 2 : text));
+    }
+    return names;
+}
+
 /* One tensor "checksum.*": a row for each tensor of a letter, in the order of the case. */
 static void compare_checksum(procedure *p, ht_program *program, const char *name, ht_vars values, int32_t letter)
 {
     conform_case *c = p->c;
     char key[2] = {letters[letter], 0};
-    const json_t *order = json_object_get(p->order, key);
+    json_t *order = order_of(p, key);
     size_t count = json_array_size(order);
-    if (count != (size_t)values.count) {
-        ht_fail(&c->error, HT_EFORMAT, "metadata \"order\" names %zu tensors of %s; expected %d", count, key, values.count);
-        return;
-    }
-    double *rows = calloc(count, sizeof(double) * ROW);
+    double *rows = calloc(count + 1, sizeof(double) * ROW);
     if (!rows) ht_fail(&c->error, HT_ENOMEM, "no memory for checksums");
+    if (count != (size_t)values.count)
+        ht_fail(&c->error, HT_EFORMAT, "metadata \"order\" names %zu tensors of %s; expected %d", count, key, values.count);
     for (size_t i = 0; i < count && c->error.status == HT_OK; i++) {
         const char *tensor = json_string_value(json_array_get(order, i));
-        if (tensor && tensor[0] == key[0] && tensor[1] == '.') tensor += 2;
         ht_var value = named(values, tensor);
         if (!ht_ok(value)) {
             ht_fail(&c->error, HT_EFORMAT, "metadata \"order\": %s has no tensor \"%.64s\"", key, tensor ? tensor : "?");
@@ -193,6 +203,7 @@ static void compare_checksum(procedure *p, ht_program *program, const char *name
     }
     if (rows) conform_compare(c, name, HT_SHAPE((int64_t)count, ROW), rows);
     free(rows);
+    json_decref(order);
 }
 
 static void compare_list(procedure *p, ht_program *program, const char *prefix, ht_vars values)
@@ -281,7 +292,7 @@ static void work_out(procedure *p, genseg_cells cells)
 void conform_procedure(conform_case *c)
 {
     static const genseg_cells forms[] = {GENSEG_CELLS_MERGED, GENSEG_CELLS_SEPARATE};
-    json_t *config = conform_json(c, "config"), *order = conform_json(c, "order");
+    json_t *config = conform_json(c, "config"), *order = config ? conform_json(c, "order") : NULL;
     for (size_t i = 0; i < sizeof forms / sizeof forms[0] && config && order && c->error.status == HT_OK; i++) {
         procedure p = {.c = c, .config = config, .order = order};
         work_out(&p, forms[i]);

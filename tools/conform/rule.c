@@ -58,19 +58,19 @@ static ht_status take_moments(conform_rule *rule, conform_case *c, const char *l
     return ht_store_set(rule->moments, "step", &before, 1, &c->error);
 }
 
-/* The rule's name is a member of its own, or the whole of the member. */
+/* The rule is named by a member's value, whatever the member is called, or by the whole of the text. */
 static int find_kind(conform_rule *rule, const json_t *o)
 {
-    static const char *const members[] = {"rule", "kind", "name", "type", "optimiser", "optimizer"};
-    const char *word = json_string_value(o);
-    for (size_t i = 0; i < sizeof members / sizeof members[0] && !word; i++)
-        word = json_string_value(json_object_get(o, members[i]));
-    for (int32_t i = 0; words[i] && word; i++) {
-        if (strcmp(word, words[i]) != 0) continue;
-        rule->kind = (conform_rule_kind)i;
-        return 1;
+    const char *key, *word = json_string_value(o);
+    json_t *value;
+    int found = -1;
+    for (int32_t i = 0; words[i]; i++) {
+        if (word && strcmp(word, words[i]) == 0) found = i;
+        json_object_foreach((json_t *)o, key, value)
+            if (json_is_string(value) && strcmp(json_string_value(value), words[i]) == 0) found = i;
     }
-    return 0;
+    if (found >= 0) rule->kind = (conform_rule_kind)found;
+    return found >= 0;
 }
 
 ht_status conform_rule_read(conform_rule *rule, conform_case *c, const json_t *config, const char *letter)
