@@ -67,7 +67,7 @@ def write_operations(folder, only):
         tensors = derivatives(f, inputs, rng)
         if not all(t.isfinite().all() for t in tensors.values()):
             sys.exit(f"{name}: not finite; choose another point")
-        metadata = dict(kind="op", op=op, attributes=json.dumps(attributes), tolerance="1e-10", name=name)
+        metadata = dict(kind="op", op=op, attributes=json.dumps(attributes), tolerance="1e-11", name=name)
         write(os.path.join(folder, name + ".safetensors"), tensors, metadata)
         count += 1
     return count
@@ -82,7 +82,7 @@ def write_rounds(folder, peer, only):
         tensors, order = rounds.work_out(peer, config, number)
         if not all(t.isfinite().all() for t in tensors.values()):
             sys.exit(f"{name}: not finite; choose another point")
-        metadata = dict(kind="procedure", config=json.dumps(config), order=json.dumps(order), tolerance="1e-7",
+        metadata = dict(kind="procedure", config=json.dumps(config), order=json.dumps(order), tolerance="1e-11",
                         name=name)
         write(os.path.join(folder, name + ".safetensors"), tensors, metadata)
         count += 1

@@ -32,7 +32,7 @@ static void find_name(conform_case *c)
 
 ht_status conform_open(conform_case *c, const char *path, ht_device *device)
 {
-    *c = (conform_case){.path = path, .device = device, .tolerance = 1e-6};
+    *c = (conform_case){.path = path, .device = device, .tolerance = 1e-8};
     c->text = malloc(CONFORM_TEXT);
     find_name(c);
     c->tensors = ht_store_new(device);
