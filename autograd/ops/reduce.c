@@ -69,7 +69,15 @@ ht_var ht_mean_axes_(ht_reduce_args args)
     return shaped(ht_mean_to_(args.x, r.kept, args.where), &r, &args);
 }
 
-/* Two passes: E[x^2] - E[x]^2 would cancel. */
+static ht_var centred(ht_var x, ht_shape kept, const char *where)
+{
+    return ht_sub_(x, ht_mean_to_(x, kept, where), where);
+}
+
+/*
+ * E[x^2] - E[x]^2 would cancel. Centred twice, since the first mean is rounded at the size of x, which may be far larger than
+ * the spread; a sum of squares cannot fall below 0.
+ */
 static ht_var variance(const char *op, ht_reduce_args args)
 {
     reduction r;
@@ -78,8 +86,8 @@ static ht_var variance(const char *op, ht_reduce_args args)
     if (divisor < 1)
         return ht_tape_fail(args.x.tape, args.where, HT_EINVALID, "%s: %lld numbers; expected at least %d", op,
                             (long long)r.count, args.unbiased ? 2 : 1);
-    ht_var centred = ht_sub_(args.x, ht_mean_to_(args.x, r.kept, args.where), args.where);
-    ht_var sum = ht_sum_to_(ht_square_(centred, args.where), r.kept, args.where);
+    ht_var from_mean = centred(centred(args.x, r.kept, args.where), r.kept, args.where);
+    ht_var sum = ht_sum_to_(ht_square_(from_mean, args.where), r.kept, args.where);
     return shaped(ht_scale_(sum, 1 / (double)divisor, args.where), &r, &args);
 }
 

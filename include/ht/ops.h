@@ -160,7 +160,7 @@ typedef struct ht_reduce_args {
     int32_t keep;     /* 1: they stay, of size 1; 0: they go */
     int32_t unbiased; /* ht_variance_axes, ht_deviation_axes: 1 divides by one less */
 } ht_reduce_args;
-/** Sum over axes; mean; variance, in two passes; its root, of derivative 0 at 0.  ht_sum_axes(x, HT_SHAPE(2, 3), .keep = 1)
+/** Sum over axes; mean; variance, without cancellation; its root, of derivative 0 at 0.  ht_sum_axes(x, HT_SHAPE(2, 3), .keep = 1)
  *  ESHAPE unless the axes exist, each once; EINVALID where there are too few numbers for a mean or a variance. */
 #define ht_sum_axes(...) ht_sum_axes_((ht_reduce_args){.where = HT_HERE, __VA_ARGS__})
 ht_var ht_sum_axes_(ht_reduce_args args);
