@@ -1,16 +1,17 @@
 #!/bin/sh
 # Who may include whom. Usage: layering.sh SOURCE_ROOT
 #
-#   core | autograd | nn | mlo | apps     only leftwards; core itself: base -> tape -> store -> plan -> backend
+#   core | autograd | nn | mlo | apps | tools
+#                                         only leftwards; core itself: base -> tape -> store -> plan -> backend
 #   include/ht, examples                  <ht/...> and the C library
 #   apps                                  <ht/...> and the program's own directory
-#   CUDA, oneDNN, BLAS                    below core/backend; pictures and JSON below apps; zlib in core/store and apps
+#   CUDA, oneDNN, BLAS                    below core/backend; pictures and JSON below apps and tools; zlib in core/store and apps
 #
 # Tests and benchmarks may include anything and are not looked at.
 root=${1:?usage: layering.sh SOURCE_ROOT}
 cd "$root" || exit 1
 
-find include core autograd nn mlo apps examples -type f \
+find include core autograd nn mlo apps tools examples -type f \
     \( -name '*.[ch]' -o -name '*.inl' -o -name '*.cu' -o -name '*.def' \) 2>/dev/null | sort | awk '
 function component(path, n,    part) { return split(path, part, "/") >= n ? part[n] : "" }
 function starts(text, with) { return substr(text, 1, length(with)) == with }
@@ -28,14 +29,16 @@ function tidy(path,    part, kept, n, m, i, text) {
     return text
 }
 
-# the file that a quoted name means: beside the file, else on the include path core/; "" if there is none
+# the file that a quoted name means: beside the file, else on the include path core/ (for tools apps/ too); "" if none
 function resolve(file, name,    own, path) {
     own = file
     sub("/[^/]*$", "", own)
     path = tidy(own "/" name)
     if (path in exists) return path
     path = tidy("core/" name)
-    return path in exists ? path : ""
+    if (path in exists) return path
+    path = tidy("apps/" name)
+    return starts(file, "tools/") && (path in exists) ? path : ""
 }
 
 function within_core(file, target,    from, to) {
@@ -60,7 +63,7 @@ function look_at_system(file, name) {
     } else if (name ~ /^(cuda|cublas|cudnn|cub\/|thrust\/|nv|nccl|cufft|curand|dnnl|oneapi|cblas|lapacke|mkl|openblas)/) {
         if (!starts(file, "core/backend/")) finding(3, "<" name ">")
     } else if (name ~ /^(png|jpeglib|jerror|turbojpeg|tiff|gif_lib|nifti|znzlib|jansson|cjson|yyjson)/) {
-        if (!starts(file, "apps/")) finding(4, "<" name ">")
+        if (!starts(file, "apps/") && !starts(file, "tools/")) finding(4, "<" name ">")
     } else if (name == "zlib.h") {
         if (!starts(file, "apps/") && !starts(file, "core/store/")) finding(4, "<" name ">")
     }
@@ -84,12 +87,12 @@ function look_at_own(file, name,    target, from, to) {
 }
 
 BEGIN {
-    place["core"] = 1; place["autograd"] = 2; place["nn"] = 3; place["mlo"] = 4; place["apps"] = 5
+    place["core"] = 1; place["autograd"] = 2; place["nn"] = 3; place["mlo"] = 4; place["apps"] = 5; place["tools"] = 6
     place["base"] = 1; place["tape"] = 2; place["store"] = 3; place["plan"] = 4
     rule[1] = "directories include leftwards only"
     rule[2] = "within core: base, tape, store, plan; a backend sees ops and kernels, and is seen through backend.h"
     rule[3] = "CUDA, oneDNN and BLAS only below core/backend"
-    rule[4] = "pictures and JSON only below apps, zlib there and in core/store"
+    rule[4] = "pictures and JSON only below apps and tools, zlib below apps and in core/store"
     rule[5] = "every include names one file that is there"
     rule[6] = "an application sees the public headers only"
     rule[7] = "there are sources"

@@ -97,7 +97,9 @@ static const kind kinds[] = {
      HT_EFORMAT, "once"},
     {"field in capitals", "{'a':{'DTYPE':'F32','shape':[2],'data_offsets':[0,8]}}", 8, HT_EFORMAT, "nothing else"},
     {"unknown type", "{" TENSOR("a", "F33", "2", "0,8") "}", 8, HT_EDTYPE, "F33"},
-    {"type I64", "{" TENSOR("step", "I64", "1", "0,8") "}", 8, HT_EDTYPE, "\"step\": number type I64"},
+    {"type U64", "{" TENSOR("step", "U64", "1", "0,8") "}", 8, HT_EDTYPE, "\"step\": number type U64"},
+    {"I64 beyond 32 bits", "{" TENSOR("step", "I64", "1", "0,8") "}", 8, HT_EFORMAT, "element 0 is 4557430888798830399"},
+    {"I64 with the bytes of I32", "{" TENSOR("a", "I64", "2", "0,8") "}", 8, HT_EFORMAT, "expected 16"},
     {"type BF16", "{" TENSOR("a", "BF16", "4", "0,8") "}", 8, HT_EDTYPE, "BF16"},
     {"type with control characters", "{" TENSOR("a", "\\u001b[1m", "4", "0,8") "}", 8, HT_EDTYPE, "unknown"},
     {"type in small letters", "{" TENSOR("a", "f32", "2", "0,8") "}", 8, HT_EDTYPE, "f32"},
@@ -401,6 +403,41 @@ static void test_roles_and_order(void)
     ht_store_free(store);
 }
 
+/* Whole numbers of 64 bits, between other tensors, into new tensors and into those of a store. */
+static void test_wide(void)
+{
+    const char *path = scratch_path("wide.safetensors");
+    static const int64_t numbers[] = {0, -1, INT32_MAX, INT32_MIN, 7, INT64_C(1) << 31};
+    char *header = quoted("{" A "," TENSOR("i", "I64", "2,2", "8,40") "," TENSOR("j", "I64", "", "40,48") "}"), *bytes;
+    char *beyond = quoted("{" TENSOR("i", "I64", "6", "0,48") "}");
+    size_t count, length = strlen(header);
+    ht_error error = {0};
+    int32_t got[4] = {0}, one = 0;
+    write_file(path, length, header, length, 48);
+    bytes = scratch_read(path, &count);
+    memcpy(bytes + 8 + length + 8, numbers, 5 * sizeof numbers[0]);
+    scratch_write(path, bytes, count);
+    for (int32_t known = 0; known < 2; known++) {
+        ht_store *store = ht_store_new(NULL);
+        if (known) ht_store_add(store, "i", HT_I32, HT_SHAPE(2, 2), HT_BUFFER, NULL);
+        tap_ok(ht_store_load(store, path, &error) == HT_OK && ht_store_get(store, "i", got, 4, NULL) == HT_OK &&
+                   ht_store_get(store, "j", &one, 1, NULL) == HT_OK && got[0] == 0 && got[1] == -1 &&
+                   got[2] == INT32_MAX && got[3] == INT32_MIN && one == 7,
+               "I64 as i32, %s: %s", known ? "into a store's tensor" : "new", error.message);
+        ht_store_free(store);
+    }
+    free(bytes);
+    length = strlen(beyond);
+    write_file(path, length, beyond, length, 48);
+    bytes = scratch_read(path, &count);
+    memcpy(bytes + 8 + length, numbers, sizeof numbers);
+    scratch_write(path, bytes, count);
+    expect_refused(path, HT_EFORMAT, "element 5 is 2147483648", "I64 just beyond 32 bits");
+    free(bytes);
+    free(header);
+    free(beyond);
+}
+
 int main(void)
 {
 #if !defined(SANITIZED) /* shadow memory needs terabytes of addresses */
@@ -414,6 +451,7 @@ int main(void)
     test_repeated();
     test_damage();
     test_roles_and_order();
+    test_wide();
     scratch_close();
     return tap_done();
 }

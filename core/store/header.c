@@ -88,15 +88,16 @@ static bool whole_numbers(reader *r, int64_t *numbers, int64_t most, int64_t *co
     return r->status == HT_OK;
 }
 
-static bool number_type(reader *r, const char *name, ht_dtype *dtype)
+static bool number_type(reader *r, hti_entry *e)
 {
     const char *text = string(r, "a number type as a string");
     if (!text) return false;
-    if (strcmp(text, "F32") == 0) *dtype = HT_F32;
-    else if (strcmp(text, "F64") == 0) *dtype = HT_F64;
-    else if (strcmp(text, "I32") == 0) *dtype = HT_I32;
+    e->wide = strcmp(text, "I64") == 0;
+    if (strcmp(text, "F32") == 0) e->dtype = HT_F32;
+    else if (strcmp(text, "F64") == 0) e->dtype = HT_F64;
+    else if (e->wide || strcmp(text, "I32") == 0) e->dtype = HT_I32;
     else
-        return REFUSE_TENSOR(r, name, HT_EDTYPE, "number type %.16s; expected F32, F64 or I32; convert it",
+        return REFUSE_TENSOR(r, e->name, HT_EDTYPE, "number type %.16s; expected F32, F64, I32 or I64; convert it",
                              hti_name_fault(text) ? "unknown" : text);
     return true;
 }
@@ -106,7 +107,7 @@ static bool consistent(reader *r, const hti_entry *e)
 {
     char text[HT_SHAPE_TEXT];
     size_t bytes;
-    if (!hti_bytes(ht_shape_count(e->shape), ht_dtype_bytes(e->dtype), &bytes))
+    if (!hti_bytes(ht_shape_count(e->shape), e->wide ? sizeof(int64_t) : ht_dtype_bytes(e->dtype), &bytes))
         return REFUSE_TENSOR(r, e->name, HT_EFORMAT, "shape %s; expected less than 2^63 bytes",
                              ht_shape_text(e->shape, text));
     if (e->begin > e->end || e->end > r->data_bytes)
@@ -134,7 +135,7 @@ static bool tensor(reader *r, const char *name)
         if (k == 3 || (seen >> k & 1u)) return refuse(r, expected);
         seen |= 1u << k;
         if (!take(r, ':', "':'")) return false;
-        bool read = k == 0   ? number_type(r, name, &e.dtype)
+        bool read = k == 0   ? number_type(r, &e)
                     : k == 1 ? whole_numbers(r, e.shape.dim, HT_MAX_RANK, &rank)
                              : whole_numbers(r, offsets, 2, &offset_count);
         if (!read) return false;

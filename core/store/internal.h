@@ -41,6 +41,7 @@ typedef struct hti_entry {
     ht_dtype dtype;
     ht_shape shape;
     int64_t begin, end; /* bytes within the data */
+    bool wide;          /* whole numbers of 8 bytes (I64) in the file, of type HT_I32 here */
 } hti_entry;
 
 typedef struct hti_header {

@@ -107,6 +107,30 @@ static ht_status read_roles(load *l)
                    "in their order", hti_path_shown(l->path), BUFFERS_KEY, at);
 }
 
+/* Numbers of an entry in memory. */
+static size_t memory_bytes(const hti_entry *e)
+{
+    size_t bytes = (size_t)(e->end - e->begin);
+    return e->wide ? bytes / sizeof(int64_t) * sizeof(int32_t) : bytes;
+}
+
+/* Whole numbers of 8 bytes become such of 4, in place: the one written never passes the one read. */
+static ht_status narrow(const load *l, const hti_entry *e, void *block)
+{
+    char *bytes = block;
+    size_t count = memory_bytes(e) / sizeof(int32_t);
+    for (size_t i = 0; i < count; i++) {
+        int64_t number;
+        memcpy(&number, bytes + i * sizeof number, sizeof number);
+        int32_t kept = (int32_t)number;
+        if (number < INT32_MIN || number > INT32_MAX)
+            return ht_fail(l->error, HT_EFORMAT, "%s: tensor \"%.96s\": element %zu is %lld; expected whole numbers of 32 "
+                           "bits", hti_path_shown(l->path), e->name, i, (long long)number);
+        memcpy(bytes + i * sizeof kept, &kept, sizeof kept);
+    }
+    return HT_OK;
+}
+
 /* Takes a block for one entry and reads it; the store stays as it is. */
 static ht_status land(load *l, const hti_entry *e, landing *to)
 {
@@ -129,7 +153,8 @@ static ht_status land(load *l, const hti_entry *e, landing *to)
     size_t bytes = (size_t)(e->end - e->begin);
     to->block = hti_block_take(bytes);
     if (!to->block) return no_memory(l);
-    return hti_file_read(&l->file, l->data + e->begin, to->block, bytes, l->error);
+    ht_status status = hti_file_read(&l->file, l->data + e->begin, to->block, bytes, l->error);
+    return status == HT_OK && e->wide ? narrow(l, e, to->block) : status;
 }
 
 /* Nothing here can be refused: room is reserved, and every number is in memory. */
@@ -139,7 +164,7 @@ static void commit(load *l)
         const hti_entry *e = &l->header.entry[i];
         landing *from = &l->landings[i];
         if (from->index >= 0) {
-            memcpy(ht_store_data(l->store, from->index), from->block, (size_t)(e->end - e->begin));
+            memcpy(ht_store_data(l->store, from->index), from->block, memory_bytes(e));
             continue;
         }
         hti_store_adopt(l->store, from->name, e->dtype, e->shape, from->role, from->block);

@@ -73,7 +73,8 @@ ht_status ht_store_save(const ht_store *store, const char *path, const ht_metada
                         ht_error *error);
 /**
  * Reads a safetensors file strictly into the store: tensors that exist must agree in type and shape, others are
- * added. Either all are read or the store is as before. EIO, EFORMAT (names the file, the tensor, what was
+ * added. Whole numbers of 64 bits (I64) are read as HT_I32; one that does not fit is EFORMAT. Either all are read or
+ * the store is as before. EIO, EFORMAT (names the file, the tensor, what was
  * expected), ESHAPE, EDTYPE, ENOMEM.
  */
 ht_status ht_store_load(ht_store *store, const char *path, ht_error *error);

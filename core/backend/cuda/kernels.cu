@@ -269,13 +269,13 @@ RESAMPLE(resample_back, f64, double)
 /* ---- images at points: elements are counted [image][pixel or point][channel], rows and columns are [image][point] ---- */
 
 /* `in` and `out` are strides; spatial[0] is not used: the axes are spatial[1] and spatial[2]. */
-typedef struct hti_cuda_places {
+typedef struct hti_cuda_points {
     hti_cuda_side in, out;
     int64_t image[2], images, points, channels;
-} hti_cuda_places;
+} hti_cuda_points;
 
 /* The lists of points by pixel that place_put reads: one thread for each image. */
-KERNEL hti_cuda_place_list(hti_cuda_places at, const int32_t *row, const int32_t *column, int32_t *first, int32_t *list)
+KERNEL hti_cuda_place_list(hti_cuda_points at, const int32_t *row, const int32_t *column, int32_t *first, int32_t *list)
 {
     ELEMENT(at.images);
     hti_place_list(at.image, at.points, row + i * at.points, column + i * at.points,
@@ -283,7 +283,7 @@ KERNEL hti_cuda_place_list(hti_cuda_places at, const int32_t *row, const int32_t
 }
 
 #define POINTS(S, T)                                                                              \
-    KERNEL hti_cuda_place_take_##S(hti_cuda_places at, T *y, const T *x, const int32_t *row, const int32_t *column) \
+    KERNEL hti_cuda_place_take_##S(hti_cuda_points at, T *y, const T *x, const int32_t *row, const int32_t *column) \
     {                                                                                             \
         ELEMENT(at.images * at.points * at.channels);                                             \
         const int64_t channel = i % at.channels, point = i / at.channels, image = point / at.points; \
@@ -291,7 +291,7 @@ KERNEL hti_cuda_place_list(hti_cuda_places at, const int32_t *row, const int32_t
             k_place_take_##S(at.image, x + image * at.in.image + channel * at.in.channel, &at.in.spatial[1], \
                              row[point], column[point]);                                          \
     }                                                                                             \
-    KERNEL hti_cuda_place_put_##S(hti_cuda_places at, T *y, const T *g, const int32_t *first, const int32_t *list) \
+    KERNEL hti_cuda_place_put_##S(hti_cuda_points at, T *y, const T *g, const int32_t *first, const int32_t *list) \
     {                                                                                             \
         const int64_t pixels = at.image[0] * at.image[1];                                         \
         ELEMENT(at.images * pixels * at.channels);                                                \
