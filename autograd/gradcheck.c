@@ -113,7 +113,7 @@ static bool same_branches(const hti_gradcheck *g)
     return memcmp(g->branch_base, g->branch_now, (size_t)g->branch_total * sizeof(double)) == 0;
 }
 
-/* Central differences at h, h/2 and h/4, extrapolated twice; their doubt is the last change. False at a kink. */
+/* Central differences at h, h/2 and h/4, extrapolated twice; their doubt is the change by the first time. False at a kink. */
 static bool extrapolate(draw *d, int32_t k, const double *direction, int64_t coordinate, double h, double *value,
                         double *change)
 {
@@ -131,7 +131,7 @@ static bool extrapolate(draw *d, int32_t k, const double *direction, int64_t coo
     for (int32_t o = 0; smooth && o < g->orders; o++) {
         double first = (4 * slope[1][o] - slope[0][o]) / 3, second = (4 * slope[2][o] - slope[1][o]) / 3;
         value[o] = (16 * second - first) / 15;
-        change[o] = fabs(value[o] - second);
+        change[o] = fabs(second - first);
     }
     return smooth;
 }
@@ -143,9 +143,11 @@ static differences difference(draw *d, int32_t k, const double *direction, int64
     differences found;
     double value[HTI_CHECK_ORDERS], change[HTI_CHECK_ORDERS];
     int32_t open = g->orders;
+    /* what is left after two extrapolations grows as h^6: a coarser tolerance allows a step that rounding moves less */
+    double unit_step = g->checked[k].spread * pow(g->args->tolerance / 1e-8, 1.0 / 6);
     for (int32_t o = 0; o < g->orders; o++) found.why[o] = KINKED;
     for (int32_t s = 0; s < STEPS && open > 0; s++) {
-        bool smooth = extrapolate(d, k, direction, coordinate, steps[s] * g->checked[k].spread, value, change);
+        bool smooth = extrapolate(d, k, direction, coordinate, steps[s] * unit_step, value, change);
         if (!smooth && s <= LARGER_STEPS) s = LARGER_STEPS; /* a kink is near: only smaller steps */
         for (int32_t o = 0; smooth && o < g->orders; o++) {
             double allowed = g->args->tolerance * (d->scale[o] + d->scale[o + 1]) + DBL_MIN;

@@ -25,6 +25,18 @@ static int32_t checked_index(const hti_gradcheck *g, int32_t id)
     return -1;
 }
 
+/* What the user calls it: the name in the list, that of the input, or that of the tensor; else NULL. */
+static const char *given_name(const hti_gradcheck *g, int32_t k)
+{
+    ht_vars list = g->args->inputs;
+    const hti_node *node = hti_node_of(list.at[k]);
+    if (list.names && list.names[k] && *list.names[k]) return list.names[k];
+    if (node->op->id == HTI_OP_input) return ((const hti_input_attributes *)node->attributes)->name;
+    if (node->op->id != HTI_OP_read) return NULL;
+    const hti_read_attributes *a = node->attributes;
+    return ht_store_name(a->store, (int32_t)a->index);
+}
+
 static const char *format_name(hti_gradcheck *g, const char *format, int32_t first, int32_t second)
 {
     char text[64];
@@ -47,16 +59,12 @@ static void *numbers_of(hti_gradcheck *g, const hti_node *node)
 static ht_var copy_checked(hti_gradcheck *g, const hti_node *node, int32_t k)
 {
     hti_checked *c = &g->checked[k];
-    ht_vars list = g->args->inputs;
     const double *at = g->args->at ? g->args->at[k] : NULL;
     bool is_input = node->op->id == HTI_OP_input, is_read = node->op->id == HTI_OP_read;
     c->input = is_input ? ((const hti_input_attributes *)node->attributes)->name
                         : format_name(g, "gradcheck: value %d", k, 0);
-    c->name = list.names && list.names[k] && *list.names[k] ? list.names[k] : c->input;
-    if (is_read && c->name == c->input) {
-        const hti_read_attributes *a = node->attributes;
-        c->name = ht_store_name(a->store, (int32_t)a->index);
-    }
+    c->name = given_name(g, k);
+    if (!c->name) c->name = c->input;
     c->count = ht_shape_count(node->spec.shape);
     c->drawn = !at && is_input;
     if (node->spec.dtype != HT_F64) {
@@ -141,8 +149,9 @@ static bool accept(hti_gradcheck *g)
     for (int32_t k = 0; k < args->inputs.count; k++) {
         ht_var x = args->inputs.at[k];
         if (ht_reaches(args->value, x, cut, sizeof cut)) continue;
-        const char *name = args->inputs.names && args->inputs.names[k] ? args->inputs.names[k] : "";
-        ht_fail(&g->error, HT_EINVALID, "gradcheck: input %d \"%s\" does not reach the value: %s", (int)k, name, cut);
+        const char *name = ht_ok(x) && x.tape == tape ? given_name(g, k) : NULL;
+        ht_fail(&g->error, HT_EINVALID, "gradcheck: input %d \"%s\" does not reach the value: %s", (int)k, name ? name : "",
+                cut);
         return false;
     }
     return true;

@@ -2,6 +2,7 @@
 # Who may include whom. Usage: layering.sh SOURCE_ROOT
 #
 #   core | autograd | nn | mlo | apps     only leftwards; core itself: base -> tape -> store -> plan -> backend
+#   tools                                 anything but core/plan and core/backend
 #   include/ht, examples                  <ht/...> and the C library
 #   apps                                  <ht/...> and the program's own directory
 #   CUDA, oneDNN, BLAS                    below core/backend; pictures and JSON below apps; zlib in core/store and apps
@@ -10,7 +11,7 @@
 root=${1:?usage: layering.sh SOURCE_ROOT}
 cd "$root" || exit 1
 
-find include core autograd nn mlo apps examples -type f \
+find include core autograd nn mlo apps tools examples -type f \
     \( -name '*.[ch]' -o -name '*.inl' -o -name '*.cu' -o -name '*.def' \) 2>/dev/null | sort | awk '
 function component(path, n,    part) { return split(path, part, "/") >= n ? part[n] : "" }
 function starts(text, with) { return substr(text, 1, length(with)) == with }
@@ -77,7 +78,9 @@ function look_at_own(file, name,    target, from, to) {
             finding(6, "\"" name "\": an application sees <ht/...> and its own directory")
     } else if (from == "include" || from == "examples")
         finding(1, "\"" name "\": only <ht/...> here")
-    else if (!(to in place) || place[to] > place[from])
+    else if (from == "tools") {
+        if (to == "apps" || target ~ "^core/(plan|backend)/") finding(7, "\"" name "\" is not for tools")
+    } else if (!(to in place) || place[to] > place[from])
         finding(1, "\"" name "\" lies to the right")
     else if (from == "core" && !within_core(file, target))
         finding(2, "\"" name "\" is not for core/" component(file, 2))
@@ -92,11 +95,12 @@ BEGIN {
     rule[4] = "pictures and JSON only below apps, zlib there and in core/store"
     rule[5] = "every include names one file that is there"
     rule[6] = "an application sees the public headers only"
-    rule[7] = "there are sources"
+    rule[7] = "tools see neither plans nor backends"
+    rule[8] = "there are sources"
 }
 { file[++files] = $0; exists[$0] = 1 }
 END {
-    if (files == 0) found[7] = "# nothing to look at\n"
+    if (files == 0) found[8] = "# nothing to look at\n"
     for (f = 1; f <= files; f++) {
         line = 0
         while ((getline text < file[f]) > 0) {
@@ -115,10 +119,10 @@ END {
         close(file[f])
     }
     bad = 0
-    for (r = 1; r <= 7; r++) {
+    for (r = 1; r <= 8; r++) {
         printf "%s %d - %s\n%s", found[r] == "" ? "ok" : "not ok", r, rule[r], found[r]
         if (found[r] != "") bad = 1
     }
-    print "1..7"
+    print "1..8"
     exit bad
 }'

@@ -19,7 +19,7 @@ result() {
 }
 
 # Not `git ls-files`: a file must obey before it is committed, and an unpacked archive has no git.
-sources=$(find include core autograd nn mlo apps tests bench examples subprojects scripts quickstart check .ci/run \
+sources=$(find include core autograd nn mlo apps tools tests bench examples subprojects scripts quickstart check .ci/run \
     -type f \( -name '*.[ch]' -o -name '*.inl' -o -name '*.cu' -o -name '*.sh' -o -name '*.py' \
     -o -name quickstart -o -name check -o -path .ci/run \) 2>/dev/null | sort)
 code=$(echo "$sources" | grep -E '\.([ch]|inl|cu)$')

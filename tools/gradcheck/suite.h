@@ -14,13 +14,14 @@
 
 #define GRADCHECK_INPUTS 4
 #define GRADCHECK_ORDERS 3
+#define GRADCHECK_TOLERANCE 1e-9
 
 /* One way to record a subject; `store` is an empty one for layers that keep statistics. Inputs are random numbers in [low, high]; 0, 0 means -1 to 1. */
 typedef struct gradcheck_variant {
     char name[96];
     int32_t inputs;
     ht_shape shape[GRADCHECK_INPUTS];
-    double low, high, tolerance; /* tolerance 0: that of ht_gradcheck */
+    double low, high, tolerance; /* tolerance of differences; 0: GRADCHECK_TOLERANCE */
     ht_var (*record)(ht_tape *tape, ht_store *store, const ht_var *in, const void *context);
     const void *context;
     bool generated;              /* of a shape that the author of the op did not write */
@@ -36,7 +37,7 @@ typedef struct gradcheck_variants {
 bool gradcheck_add(gradcheck_variants *list, gradcheck_variant variant);
 
 /* How many checks a subject gets at least. */
-typedef enum gradcheck_weight { GRADCHECK_LIGHT = 240, GRADCHECK_MIDDLE = 540, GRADCHECK_HEAVY = 760 } gradcheck_weight;
+typedef enum gradcheck_weight { GRADCHECK_LIGHT = 800, GRADCHECK_MIDDLE = 1800, GRADCHECK_HEAVY = 2600 } gradcheck_weight;
 
 /* A composition: not in the registry, so it is listed by us. */
 typedef struct gradcheck_composite {
