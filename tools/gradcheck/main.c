@@ -18,7 +18,7 @@ static const char usage[] =
     "\n"
     "  --op NAME      one op only, for example conv or batch_norm\n"
     "  --order N      one order only: 1, 2 or 3\n"
-    "  --dtype T      f64 (default), or f32: values and first derivatives in f32 against f64, within 1e-5 of the largest\n"
+    "  --dtype T      f64 (default), or f32: values and first derivatives in f32 against f64, within 1e-5\n"
     "  --seed N       of all random numbers (default 1): equal seeds, equal checks\n"
     "  --json         the report as JSON on standard output\n"
     "  --junit FILE   the report as JUnit in FILE as well\n"

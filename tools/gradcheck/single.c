@@ -1,7 +1,8 @@
 /*
  * f32 against f64: the same recording in both types at the same numbers (rounded to f32 before either sees them). Value and
- * first derivatives agree to BOUND of the largest magnitude of the array. A draw at which the two take other branches
- * says nothing and is drawn again.
+ * first derivatives agree to BOUND of the largest magnitude of the array (of a derivative: and of the value over the
+ * spread of the inputs, for saturated slopes such as 1 - tanh^2), or as far as NUDGE in the inputs moves them in f64: no
+ * kernel can do better than its inputs. A draw at which the two take other branches says nothing and is drawn again.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -12,15 +13,17 @@
 
 /* About 170 roundings of f32, for sums of a few dozen terms and the quotients of norms. */
 #define BOUND 1e-5
+#define NUDGE 0x1p-18 /* 64 roundings, of the largest input */
 #define REDRAWS 6
 
 /* One type's side: outputs are the value, the gradient in each reached input, the branches. */
 typedef struct side {
     gradcheck_record record;
+    ht_store *fresh;         /* the store before any run: optimisers move theirs */
     ht_program *program;
     ht_vars outputs;
     int32_t gradients;
-    double *numbers;
+    double *numbers, *moved; /* the outputs, and what they are when the inputs are nudged */
     int64_t *begin; /* where each output starts in numbers; one more for the end */
 } side;
 
@@ -28,7 +31,9 @@ static void close_side(side *s)
 {
     ht_program_free(s->program);
     gradcheck_release(&s->record);
+    ht_store_free(s->fresh);
     free(s->numbers);
+    free(s->moved);
     free(s->begin);
 }
 
@@ -52,7 +57,9 @@ static bool open_side(const gradcheck_options *options, const gradcheck_variant 
     for (int32_t i = 0; s->begin && i < s->outputs.count; i++)
         s->begin[i + 1] = s->begin[i] + ht_shape_count(ht_var_shape(s->outputs.at[i]));
     s->numbers = s->begin ? calloc((size_t)s->begin[s->outputs.count] + 1, sizeof *s->numbers) : NULL;
-    return s->program && s->numbers;
+    s->moved = s->begin ? calloc((size_t)s->begin[s->outputs.count] + 1, sizeof *s->moved) : NULL;
+    s->fresh = ht_store_copy(r->store, dtype, error);
+    return s->program && s->numbers && s->moved && s->fresh;
 }
 
 /* Reads an array of either type into doubles; `scratch` has room for it in f32. */
@@ -61,8 +68,10 @@ static void widen(double *numbers, const float *scratch, int64_t count)
     for (int64_t i = 0; i < count; i++) numbers[i] = (double)scratch[i];
 }
 
-static bool run_side(const gradcheck_variant *variant, side *s, uint64_t key)
+/* `into` receives the outputs; `nudge` is relative to the range of the inputs. */
+static bool run_side(const gradcheck_variant *variant, side *s, uint64_t key, double nudge, double *into)
 {
+    double by = nudge * fmax(fabs(variant->low), fabs(variant->high));
     bool single = ht_tape_dtype(s->record.tape) == HT_F32;
     int64_t most = s->begin[s->outputs.count];
     for (int32_t k = 0; k < variant->inputs; k++) {
@@ -75,15 +84,15 @@ static bool run_side(const gradcheck_variant *variant, side *s, uint64_t key)
         int64_t count = ht_shape_count(variant->shape[k]);
         for (int64_t i = 0; i < count; i++) {
             narrow[i] = (float)(variant->low + (variant->high - variant->low) * gradcheck_unit(key, (uint64_t)k, i));
-            wide[i] = (double)narrow[i];
+            wide[i] = (double)narrow[i] + (gradcheck_unit(key, 100 + (uint64_t)k, i) < 0.5 ? by : -by);
         }
         ht_set(s->program, s->record.in[k], single ? (const void *)narrow : wide, count);
     }
-    bool ran = narrow && wide && ht_run(s->program) == HT_OK;
+    bool ran = narrow && wide && ht_store_assign(s->record.store, s->fresh, NULL) == HT_OK && ht_run(s->program) == HT_OK;
     for (int32_t i = 0; ran && i < s->outputs.count; i++) {
         int64_t count = s->begin[i + 1] - s->begin[i];
-        ht_get_at(s->program, i, single ? (void *)narrow : s->numbers + s->begin[i], count);
-        if (single) widen(s->numbers + s->begin[i], narrow, count);
+        ht_get_at(s->program, i, single ? (void *)narrow : into + s->begin[i], count);
+        if (single) widen(into + s->begin[i], narrow, count);
     }
     free(narrow);
     free(wide);
@@ -98,23 +107,26 @@ static bool same_branches(const side *a, const side *b)
     return true;
 }
 
+static double largest(const side *s, int32_t output)
+{
+    double most = 0;
+    for (int64_t i = s->begin[output]; i < s->begin[output + 1]; i++) most = fmax(most, fabs(s->numbers[i]));
+    return most;
+}
+
 static void compare(const gradcheck_variant *variant, gradcheck_row *row, const side *single, const side *exact,
                     int32_t output)
 {
-    double off = 0, size = 0;
+    double size = largest(exact, output), worst = 0;
+    if (output > 0) size += largest(exact, 0) / ((variant->high - variant->low) / 2);
     for (int64_t i = exact->begin[output]; i < exact->begin[output + 1]; i++) {
-        double difference = fabs(single->numbers[i] - exact->numbers[i]);
-        if (!(difference <= off)) off = difference;
-        size = fmax(size, fabs(exact->numbers[i]));
+        double off = fabs(single->numbers[i] - exact->numbers[i]), moved = fabs(exact->moved[i] - exact->numbers[i]);
+        double relative = off == 0 ? 0 : off / (size + moved / BOUND);
+        if (!(relative <= worst)) worst = relative;
     }
-    double relative = off == 0 ? 0 : off / size;
-    if (!(relative <= row->worst)) row->worst = relative;
-    if (output == 0)
-        gradcheck_note(row, relative <= BOUND, "\"%s\": value in f32 against f64: apart by %.3g of the largest; allowed are "
-                       "%.3g", variant->name, relative, BOUND);
-    else
-        gradcheck_note(row, relative <= BOUND, "\"%s\": gradient %d in f32 against f64: apart by %.3g of the largest; allowed "
-                       "are %.3g", variant->name, (int)output - 1, relative, BOUND);
+    if (!(worst <= row->worst)) row->worst = worst;
+    gradcheck_note(row, worst <= BOUND, "\"%s\": order %d in f32 against f64 (array %d): apart by %.3g of its size; allowed are "
+                   "%.3g", variant->name, output > 0, (int)output, worst, BOUND);
 }
 
 void gradcheck_single_run(const gradcheck_options *options, const gradcheck_variant *variant, int32_t draws,
@@ -130,7 +142,8 @@ void gradcheck_single_run(const gradcheck_options *options, const gradcheck_vari
         uint64_t key = ht_random_mix(ht_random_key(options->seed, variant->name), (uint64_t)d);
         bool ran = true, same = false;
         for (int32_t i = 0; ran && !same && i <= REDRAWS; i++) {
-            ran = run_side(variant, &single, key) && run_side(variant, &exact, key);
+            ran = run_side(variant, &single, key, 0, single.numbers) && run_side(variant, &exact, key, NUDGE, exact.moved) &&
+                  run_side(variant, &exact, key, 0, exact.numbers);
             same = ran && same_branches(&single, &exact);
             key = ht_random_mix(key, 1);
         }
