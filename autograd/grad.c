@@ -52,11 +52,12 @@ static int32_t last_cut(ht_var output, const bool *carried, const bool *any, boo
 }
 
 /* A cut whose removal alone would reconnect input and output, if there is one, else the last cut of any path. */
-static int32_t find_cut(ht_var output, const bool *carried, const bool *any)
+static int32_t find_cut(ht_var output, const bool *carried, const bool *any, bool *once)
 {
     bool *below = calloc((size_t)output.tape->count, sizeof *below);
     if (!below) return 0;
     int32_t cut = last_cut(output, carried, any, false, below);
+    *once = cut > 0;
     if (!cut) cut = last_cut(output, carried, any, true, below);
     free(below);
     return cut;
@@ -71,9 +72,12 @@ int ht_reaches(ht_var output, ht_var input, char *cut, size_t cut_bytes)
     if (mark(input, &carried, &any)) {
         reaches = carried[output.id];
         if (!reaches && cut && cut_bytes) {
-            int32_t id = any[output.id] ? find_cut(output, carried, any) : 0;
+            bool once = true;
+            int32_t id = any[output.id] ? find_cut(output, carried, any, &once) : 0;
             const hti_node *node = &input.tape->nodes[id];
-            if (id) snprintf(cut, cut_bytes, "the path is cut at %s by %s", node->where, node->op->name);
+            if (id)
+                snprintf(cut, cut_bytes, "the path is cut at %s by %s%s", node->where, node->op->name,
+                         once ? "" : ", and again behind it");
             else snprintf(cut, cut_bytes, "no path leads there at all");
         }
     }

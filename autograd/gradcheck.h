@@ -20,10 +20,10 @@ typedef enum hti_exact {
     HTI_EXACT_KINDS
 } hti_exact;
 
-/* One value that derivatives are checked in: an input of the copy. Arrays have `count` numbers. */
+/* One value that derivatives are checked in: x, an input of the copy; given: the caller's gradient. Arrays have `count`. */
 typedef struct hti_checked {
     const char *name, *input;   /* for messages; on the copy */
-    ht_var x, along, chain[HTI_CHECK_ORDERS - 1];
+    ht_var x, given, along, chain[HTI_CHECK_ORDERS - 1];
     int64_t count;
     bool drawn;                 /* its base point is random */
     double spread;              /* typical size of a move    */

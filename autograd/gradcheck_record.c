@@ -111,16 +111,22 @@ static ht_var copy_node(hti_gradcheck *g, const hti_node *node, const ht_var *ma
 static ht_var copy_value(hti_gradcheck *g)
 {
     ht_var value = g->args->value, copied = {0};
+    ht_vars gradient = g->args->gradient;
     const ht_tape *from = value.tape;
+    int32_t last = value.id;
     bool *needed = calloc((size_t)from->count, sizeof *needed);
     ht_var *map = calloc((size_t)from->count, sizeof *map);
     g->held = hti_arena_array(&g->tape->arena, from->count, sizeof *g->held);
     if (!needed || !map || !g->held) short_of_memory(g);
     else needed[value.id] = true;
-    for (int32_t id = value.id; g->error.status == HT_OK && id > 0; id--)
+    for (int32_t k = 0; g->error.status == HT_OK && k < gradient.count; k++) {
+        needed[gradient.at[k].id] = true;
+        if (gradient.at[k].id > last) last = gradient.at[k].id;
+    }
+    for (int32_t id = last; g->error.status == HT_OK && id > 0; id--)
         for (int32_t k = 0; needed[id] && checked_index(g, id) < 0 && k < from->nodes[id].inputs; k++)
             needed[from->nodes[id].in[k].id] = true;
-    for (int32_t id = 1; g->error.status == HT_OK && id <= value.id; id++) {
+    for (int32_t id = 1; g->error.status == HT_OK && id <= last; id++) {
         if (!needed[id]) continue;
         const hti_node *node = &from->nodes[id];
         int32_t checked = checked_index(g, id);
@@ -129,9 +135,25 @@ static ht_var copy_value(hti_gradcheck *g)
         if (checked >= 0) g->checked[checked].x = map[id];
     }
     if (g->error.status == HT_OK) copied = map[value.id];
+    for (int32_t k = 0; g->error.status == HT_OK && k < gradient.count; k++) g->checked[k].given = map[gradient.at[k].id];
     free(needed);
     free(map);
     return copied;
+}
+
+static bool accept_gradient(hti_gradcheck *g)
+{
+    ht_vars inputs = g->args->inputs, gradient = g->args->gradient;
+    bool fits = gradient.count == inputs.count && g->orders == 1;
+    for (int32_t k = 0; fits && k < inputs.count; k++) {
+        ht_var x = inputs.at[k], given = gradient.at[k];
+        fits = ht_ok(x) && ht_ok(given) && x.tape == g->args->value.tape && given.tape == x.tape &&
+               ht_shape_equal(ht_var_shape(x), ht_var_shape(given)) && ht_var_dtype(given) == HT_F64;
+    }
+    if (!fits)
+        ht_fail(&g->error, HT_EINVALID, "gradcheck: .gradient has %d values for %d inputs, with .orders = %d; expected one of "
+                "the shape of each input, on one tape, and order 1", (int)gradient.count, (int)inputs.count, (int)g->orders);
+    return fits;
 }
 
 static bool accept(hti_gradcheck *g)
@@ -142,10 +164,13 @@ static bool accept(hti_gradcheck *g)
         return ht_fail(&g->error, HT_EINVALID, "gradcheck: a value, inputs and a device are needed"), false;
     const ht_tape *tape = args->value.tape;
     if (tape->error.status != HT_OK) return g->error = tape->error, false;
-    if (!ht_ok(args->value) || tape->real != HT_F64 || ht_var_dtype(args->value) != HT_F64 ||
+    if (!ht_ok(args->value))
+        return ht_fail(&g->error, HT_EINVALID, "gradcheck: the value is empty; expected a recorded one"), false;
+    if (tape->real != HT_F64 || ht_var_dtype(args->value) != HT_F64 ||
         ht_shape_count(ht_var_shape(args->value)) != 1)
         return ht_fail(&g->error, HT_EINVALID, "gradcheck: the value is %s %s; expected a single number on an f64 tape",
                        ht_dtype_name(ht_var_dtype(args->value)), ht_shape_text(ht_var_shape(args->value), text)), false;
+    if (args->gradient.count > 0) return accept_gradient(g);
     for (int32_t k = 0; k < args->inputs.count; k++) {
         ht_var x = args->inputs.at[k];
         if (ht_reaches(args->value, x, cut, sizeof cut)) continue;
@@ -158,6 +183,17 @@ static bool accept(hti_gradcheck *g)
 }
 
 /* ---- the chain ---- */
+
+/* The caller's gradient has only reverse mode's place: there is nothing to compare it with but differences. */
+static void record_given(hti_gradcheck *g, ht_var value, ht_var *outputs, ht_var *scalars)
+{
+    scalars[0] = ht_reshape(value, HT_SCALAR);
+    for (int32_t k = 0; k < g->inputs; k++) {
+        ht_var *out = &outputs[HTI_EXACT_KINDS * k], given = g->checked[k].given;
+        for (int32_t i = 0; i < HTI_EXACT_GRADIENT; i++) out[i] = ht_sum(ht_mul(given, g->checked[k].along));
+        out[HTI_EXACT_GRADIENT] = given;
+    }
+}
 
 static ht_var scalar(ht_var x) { return ht_reshape(x, HT_SCALAR); }
 
@@ -273,7 +309,8 @@ bool hti_gradcheck_record(hti_gradcheck *g)
         for (int32_t o = 0; o + 1 < g->orders; o++)
             c->chain[o] = ht_input(g->tape, format_name(g, "gradcheck: step %d of %d", k, o), shape);
     }
-    record_chain(g, value, outputs, scalars);
+    if (g->args->gradient.count > 0) record_given(g, value, outputs, scalars);
+    else record_chain(g, value, outputs, scalars);
     if (g->tape->error.status != HT_OK) return g->error = g->tape->error, false;
     if (g->error.status != HT_OK) return false;
     ht_vars branches = branches_of(g, scalars);

@@ -30,14 +30,20 @@ static ht_vars gradients(ht_var loss, const sinks *to, const char *where)
     return ht_vjp_(ht_list(loss), ht_list(ht_fill_(loss.tape, 1, ht_var_shape(loss), where)), to->all, where);
 }
 
+/* w + e u as a constant: u was made from values of the levels above, and is no way for the probe to see them. */
+static ht_vars probe(const mlo_recording *r, int32_t i, ht_vars u, ht_var epsilon)
+{
+    return ht_stop_all_(ht_add_scaled_(r->start[i], u, epsilon, r->args.where), r->args.where);
+}
+
 static void level_product(const mlo_recording *r, sinks *to, int32_t i)
 {
     const char *where = r->args.where;
     ht_vars u = ht_vjp_(r->stepped[i], part(r, to, to->cotangent, i), r->round.gradient[i], where);
     ht_var tiny = ht_fill_(r->args.tape, 1e-30, HT_SCALAR, where);
     ht_var epsilon = ht_scale_(ht_reciprocal_(ht_maximum_(ht_norm_(u, where), tiny, where), where), r->args.radius, where);
-    ht_var above = mlo_loss_at(r, i, ht_add_scaled_(r->start[i], u, epsilon, where));
-    ht_var below = mlo_loss_at(r, i, ht_add_scaled_(r->start[i], u, ht_neg_(epsilon, where), where));
+    ht_var above = mlo_loss_at(r, i, probe(r, i, u, epsilon));
+    ht_var below = mlo_loss_at(r, i, probe(r, i, u, ht_neg_(epsilon, where)));
     ht_var weight = ht_scale_(ht_reciprocal_(epsilon, where), 0.5, where);
     to->cotangent = ht_add_scaled_(to->cotangent, gradients(above, to, where), weight, where);
     to->cotangent = ht_add_scaled_(to->cotangent, gradients(below, to, where), ht_neg_(weight, where), where);

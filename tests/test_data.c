@@ -16,7 +16,7 @@
 #include "tap.h"
 
 /* Of the pixels and masks of all phantom cases of seed 1 at 192 pixels. It never changes: results depend on it. */
-#define PHANTOM_HASH UINT64_C(0xF856644B9C16DB0A)
+#define PHANTOM_HASH UINT64_C(0xD1617AFC68F09CC7)
 
 static char root[64]; /* the temporary folder */
 

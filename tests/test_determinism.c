@@ -38,7 +38,7 @@ static ht_var loss_of(nn_scope s, ht_var x, ht_var y, kit_net net)
     return ht_add(loss, ht_scale(ht_mean(ht_charbonnier(ht_sub(logits, y), 0.1)), 0.1));
 }
 
-static job job_new(ht_dtype dtype, form size, int32_t threads)
+static job job_new(ht_dtype dtype, form size, int32_t threads, int32_t check)
 {
     ht_error error = {0};
     ht_device *device = devices[threads];
@@ -50,7 +50,7 @@ static job job_new(ht_dtype dtype, form size, int32_t threads)
     ht_var loss = loss_of(s, x, y, (kit_net){.width = size.width, .peaks = size.peaks, .dropout = 0.3});
     ht_vars w = nn_params(s);
     ht_write(j.store, nn_adam(.state = j.state, .weights = w, .gradients = ht_grad(loss, w), .rate = 1e-2));
-    j.program = ht_compile(tape, device, ht_list(loss), .error = &error);
+    j.program = ht_compile(tape, device, ht_list(loss), .error = &error, .check = check, .profile = check);
     ht_tape_free(tape);
     if (!j.program) tap_ok(0, "compiles: %s", error.message);
     return j;
@@ -128,15 +128,15 @@ static void test_size(ht_dtype dtype, form size)
     char name[96];
     snprintf(name, sizeof name, "%s, batch %d, %d channels, %dx%d, width %d, %s", ht_dtype_name(dtype), (int)size.batch,
              (int)size.channels, (int)size.edge, (int)size.edge, (int)size.width, size.peaks ? "peaks" : "smooth");
-    job first = job_new(dtype, size, 1);
+    job first = job_new(dtype, size, 1, 0);
     uint64_t start = hash_of(&first), expected = run_job(&first);
     tap_ok(first.program && start != expected, "%s: five steps change the stores", name);
     for (int32_t threads = 1; threads <= MOST_THREADS; threads++) {
-        job other = job_new(dtype, size, threads);
+        job other = job_new(dtype, size, threads, 0);
         uint64_t got = other.program ? run_job(&other) : 0;
         tap_ok(got == expected, "%s: recorded afresh, on %d threads: equal bits", name, (int)threads);
         if (other.program && got != expected) {
-            job a = job_new(dtype, size, 1), b = job_new(dtype, size, threads);
+            job a = job_new(dtype, size, 1, 0), b = job_new(dtype, size, threads, 0);
             trace(&a, &b);
             job_free(&a);
             job_free(&b);
@@ -150,7 +150,7 @@ static void test_size(ht_dtype dtype, form size)
 static void test_again(ht_dtype dtype)
 {
     ht_error error = {0};
-    job j = job_new(dtype, (form){2, 3, 16, 8, 1}, 2);
+    job j = job_new(dtype, (form){2, 3, 16, 8, 1}, 2, 0);
     ht_store *store = ht_store_copy(j.store, dtype, &error), *state = ht_store_copy(j.state, dtype, &error);
     uint64_t once = run_job(&j), onwards = run_job(&j);
     ht_store_assign(j.store, store, &error);
@@ -158,6 +158,9 @@ static void test_again(ht_dtype dtype)
     uint64_t again = run_job(&j);
     tap_ok(error.status == HT_OK && once == again && once != onwards, "%s: stores put back, the run repeats itself",
            ht_dtype_name(dtype));
+    job checked = job_new(dtype, (form){2, 3, 16, 8, 1}, 2, 1);
+    tap_ok(run_job(&checked) == once, "%s: checked and profiled, it gives the same bits", ht_dtype_name(dtype));
+    job_free(&checked);
     job_free(&j);
     ht_store_free(store);
     ht_store_free(state);

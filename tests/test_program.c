@@ -156,6 +156,75 @@ static void test_commit(void)
     tap_ok(ht_store_free(a) == HT_OK && ht_store_free(b) == HT_OK, "without a program the stores are freed");
 }
 
+/* Outputs and writes that are no results of an instruction, or are asked for twice; arrays without elements. */
+static void test_odd(void)
+{
+    ht_error error = {0};
+    ht_store *store = ht_store_new(device);
+    ht_store_add(store, "a", HT_F64, HT_SHAPE(2, 3), HT_BUFFER, &error);
+    ht_store_add(store, "b", HT_F64, HT_SHAPE(2, 3), HT_BUFFER, &error);
+    ht_store_add(store, "c", HT_F64, HT_SHAPE(2, 3), HT_BUFFER, &error);
+    ht_store_add(store, "d", HT_F64, HT_SHAPE(2, 3), HT_BUFFER, &error);
+    ht_tape *tape = ht_tape_new(HT_F64);
+    ht_var x = ht_input(tape, "x", HT_SHAPE(2, 3)), y = ht_exp(x), row = ht_input(tape, "row", HT_SHAPE(1, 3));
+    ht_var nothing = ht_input(tape, "nothing", HT_SHAPE(0, 3)), joined = ht_concat(0, ht_list(nothing, y, nothing));
+    ht_write_one(store, "a", x);
+    ht_write_one(store, "b", y);
+    ht_write_one(store, "c", y);
+    ht_write_one(store, "d", ht_broadcast_to(row, HT_SHAPE(2, 3)));
+    ht_vars outputs = ht_list(x, y, y, joined, ht_exp(nothing), ht_sum(nothing), ht_sum_to(nothing, HT_SHAPE(1, 3)));
+    ht_program *p = ht_compile(tape, device, outputs, .error = &error);
+    if (tap_ok(p != NULL, "odd outputs compile: %s", error.message)) {
+        double numbers[6] = {0, 1, 2, 3, 4, 5}, got[4][6], sums[4] = {9, 9, 9, 9};
+        ht_set(p, x, numbers, 6);
+        ht_set(p, row, numbers + 3, 3);
+        tap_ok(ht_set(p, nothing, NULL, 0) == HT_OK && ht_run(p) == HT_OK, "and run: %s", ht_program_error(p)->message);
+        for (int32_t i = 0; i < 4; i++) ht_get_at(p, i, got[i], 6);
+        tap_ok(memcmp(got[0], numbers, sizeof numbers) == 0, "an input is an output");
+        int same = got[1][5] == exp(5.0) || fabs(got[1][5] / exp(5.0) - 1) < 1e-15;
+        tap_ok(same && memcmp(got[1], got[2], sizeof got[1]) == 0, "one value is an output twice");
+        tap_ok(memcmp(got[1], got[3], sizeof got[1]) == 0, "parts without elements add nothing");
+        tap_ok(ht_get_at(p, 4, got[0], 0) == HT_OK && ht_get_at(p, 5, sums, 1) == HT_OK && ht_get_at(p, 6, sums + 1, 3) == HT_OK &&
+                   sums[0] == 0 && sums[1] == 0 && sums[3] == 0,
+               "a sum of nothing is 0");
+        for (int32_t i = 0; i < 4; i++) memcpy(got[i], ht_store_data(store, i), sizeof got[i]);
+        tap_ok(memcmp(got[0], numbers, sizeof numbers) == 0, "an input is written");
+        tap_ok(memcmp(got[1], got[2], sizeof got[1]) == 0, "one value is written twice");
+        tap_ok(memcmp(got[3], numbers + 3, 3 * sizeof *numbers) == 0 && memcmp(got[3] + 3, numbers + 3, 3 * sizeof *numbers) == 0,
+               "a broadcast is written");
+    }
+    ht_program_free(p);
+    ht_tape_free(tape);
+    ht_store_free(store);
+}
+
+static int says(void (*print)(const ht_program *, FILE *), const ht_program *p, const char *const *words)
+{
+    static char text[1 << 18];
+    FILE *file = tmpfile();
+    if (!file) return 0;
+    print(p, file);
+    rewind(file);
+    text[fread(text, 1, sizeof text - 1, file)] = 0;
+    fclose(file);
+    int all = 1;
+    for (; *words; words++) all = all && strstr(text, *words);
+    return all;
+}
+
+static void test_texts(void)
+{
+    trainer t = trainer_new(HT_F32, 0);
+    if (!t.program) return;
+    t.program->profile = 1;
+    ht_run(t.program);
+    tap_ok(says(ht_program_dump, t.program, (const char *const[]){"conv", "channels-last", "in middle", "kit.c:",
+                                                                  "commit \"middle.weight\"", NULL}),
+           "the dump names ops, orders, scopes, places and commits");
+    tap_ok(says(ht_profile, t.program, (const char *const[]){"conv_weight", "ms per run", "all", NULL}), "the profile names ops");
+    trainer_free(&t);
+}
+
 /* ---- errors ---- */
 
 typedef ht_status (*mistake)(ht_program *p, ht_var x, ht_var y);
@@ -293,6 +362,8 @@ int main(void)
     if (!tap_ok(device != NULL, "device: %s", error.message)) return tap_done();
     test_interrupt();
     test_commit();
+    test_odd();
+    test_texts();
     test_mistakes();
     test_check();
     test_no_allocation();

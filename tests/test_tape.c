@@ -9,7 +9,7 @@
 
 #include "kit.h"
 #include "tap.h"
-#include "tape/op.h"
+#include "tape/tape_internal.h"
 
 static ht_device *device;
 
@@ -304,6 +304,28 @@ static void test_verify(void)
     tap_ok(tapes > 60 && bad == 0, "%lld tapes of three derivatives are well formed", (long long)tapes);
 }
 
+/* A tape that was tampered with is found out. */
+static void test_forgery(void)
+{
+    ht_tape *tape = ht_tape_new(HT_F64);
+    ht_var x = ht_input(tape, "x", HT_SHAPE(2, 3)), y = ht_sum_to(ht_exp(x), HT_SHAPE(1, 3));
+    hti_node *node = &tape->nodes[y.id], kept = *node;
+    ht_var self[1] = {y};
+    for (int i = 0; i < 5; i++) {
+        ht_error error = {0};
+        if (i == 0) node->spec.shape.dim[1] = 4;
+        if (i == 1) node->spec.dtype = HT_F32;
+        if (i == 2) node->in = self;
+        if (i == 3) node->inputs = 2;
+        if (i == 4) node->op = NULL;
+        tap_ok(ht_verify(tape, &error) == HT_EINTERNAL, "verify finds forgery %d: %s", i, error.message);
+        *node = kept;
+    }
+    ht_error error = {0};
+    tap_ok(ht_verify(tape, &error) == HT_OK, "and nothing without one");
+    ht_tape_free(tape);
+}
+
 int main(void)
 {
     ht_error error = {0};
@@ -316,6 +338,7 @@ int main(void)
     test_lists();
     test_cuts();
     test_verify();
+    test_forgery();
     ht_device_close(device);
     return tap_done();
 }

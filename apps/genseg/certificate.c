@@ -2,7 +2,7 @@
  * The certificate: at a chosen round the hypergradient is recorded again in f64, from the same state, batch and draws, and
  * along random directions d the total derivative is compared with a central difference of the procedure itself,
  * phi(A) = L_val(S'(G'(A), A)). Activations that change their branch between the two ends are counted: a difference across
- * a kink need not agree. Nothing of the run is touched: the f64 state is a copy.
+ * a kink need not agree, so the step shrinks until there is none. Nothing of the run is touched: the f64 state is a copy.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +12,8 @@
 #include "trainer.h"
 
 #define DIRECTIONS 3
-#define STEP 1e-4 /* of alpha, along a unit direction */
+#define STEP 1e-4       /* of alpha, along a unit direction: the first one tried */
+#define STEP_SHORT 1e-8 /* and the last one: below it rounding leaves nothing to compare */
 
 typedef struct certificate {
     genseg_trainer *t;
@@ -109,6 +110,24 @@ typedef struct numbers {
     double *narrow, *wide, *total, *alpha, *d, *above, *below;
 } numbers;
 
+/* The central difference of phi along n->d with the longest step that crosses no kink, and the kinks of that step. */
+static ht_status differentiate(certificate *c, const numbers *n, double *difference, int64_t *kinks, ht_error *error)
+{
+    double phi[2] = {0};
+    *kinks = 1;
+    for (double step = STEP; *kinks > 0 && step > 0.5 * STEP_SHORT; step /= 10) {
+        if (procedure_at(c, n->alpha, n->d, step, &phi[0], n->above) != HT_OK ||
+            procedure_at(c, n->alpha, n->d, -step, &phi[1], n->below) != HT_OK) {
+            const ht_error *stopped = ht_program_error(c->procedure);
+            return ht_fail(error, stopped->status, "%s", stopped->message);
+        }
+        *difference = (phi[0] - phi[1]) / (2 * step);
+        *kinks = 0;
+        for (int64_t i = 0; i < c->branches; i++) *kinks += n->above[i] != n->below[i];
+    }
+    return HT_OK;
+}
+
 static ht_status compare(certificate *c, const numbers *n, ht_error *error)
 {
     genseg_trainer *t = c->t;
@@ -117,17 +136,11 @@ static ht_status compare(certificate *c, const numbers *n, ht_error *error)
     for (int64_t i = 0; i < c->count; i++) gap += (n->narrow[i] - n->wide[i]) * (n->narrow[i] - n->wide[i]);
     double relative = wide > 0 ? sqrt(gap) / wide : sqrt(gap) > 0 ? INFINITY : 0;
     for (int32_t k = 0; k < DIRECTIONS; k++) {
-        double phi[2] = {0}, slope = 0;
-        direction((uint64_t)t->config.seed, round, k, c->count, n->d);
-        if (procedure_at(c, n->alpha, n->d, STEP, &phi[0], n->above) != HT_OK ||
-            procedure_at(c, n->alpha, n->d, -STEP, &phi[1], n->below) != HT_OK) {
-            const ht_error *stopped = ht_program_error(c->procedure);
-            return ht_fail(error, stopped->status, "%s", stopped->message);
-        }
-        for (int64_t i = 0; i < c->count; i++) slope += n->total[i] * n->d[i];
-        double difference = (phi[0] - phi[1]) / (2 * STEP);
+        double difference = 0, slope = 0;
         int64_t kinks = 0;
-        for (int64_t i = 0; i < c->branches; i++) kinks += n->above[i] != n->below[i];
+        direction((uint64_t)t->config.seed, round, k, c->count, n->d);
+        if (differentiate(c, n, &difference, &kinks, error) != HT_OK) return error->status;
+        for (int64_t i = 0; i < c->count; i++) slope += n->total[i] * n->d[i];
         char row[320];
         snprintf(row, sizeof row, "%lld,%.9g,%.9g,%.9g,%d,%.9g,%.9g,%.9g,%lld", (long long)round, norm(n->narrow, c->count), wide,
                  relative, (int)k, slope, difference, fabs(slope) > 0 ? fabs(difference - slope) / fabs(slope) : 0,

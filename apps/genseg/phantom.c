@@ -26,6 +26,7 @@ typedef struct lesion {
     double wave[HARMONICS][2];      /* cosine and sine of each order */
     double ragged;                  /* how far noise moves the border, in radii */
     double contrast, mottle, blend; /* share of the tone, its unevenness, share of the second tone */
+    double halo, reach;             /* of the flushed skin around it: share of its tone, width */
     colour tone, second;
 } lesion;
 
@@ -112,23 +113,23 @@ static bool draw_skin(genseg_canvas *c, genseg_draws *d, double shade)
     return good;
 }
 
-/* Flushed or shaded patches: the colours of lesions, but with no border to speak of. */
+/* Flushed or shaded patches: the colours and sizes of lesions, but even and with a wide border. */
 static bool draw_patches(genseg_canvas *c, genseg_draws *d)
 {
     static const colour tones[3] = {{{0.66, 0.34, 0.31}}, {{0.52, 0.33, 0.27}}, {{0.42, 0.29, 0.27}}};
-    int count = (int)genseg_between(d, 0, 3.5);
+    int count = (int)genseg_between(d, 0, 4);
     genseg_field warp = {0};
     bool good = genseg_field_open(&warp, c->size) && genseg_field_add(&warp, d, 6, 0.35);
     for (int k = 0; good && k < count; k++) {
         colour tone = pick(d, tones, 3);
-        double x = genseg_between(d, 0, 1), y = genseg_between(d, 0, 1), radius = genseg_between(d, 0.12, 0.34);
-        double share = genseg_between(d, 0.15, 0.45);
+        double x = genseg_between(d, 0, 1), y = genseg_between(d, 0, 1), radius = genseg_between(d, 0.09, 0.30);
+        double share = genseg_between(d, 0.15, 0.45), firm = genseg_between(d, 1.0, 2.2);
         for (int32_t j = 0; j < c->size; j++) {
             for (int32_t i = 0; i < c->size; i++) {
                 size_t pixel = (size_t)j * (size_t)c->size + (size_t)i;
                 double u = ((i + 0.5) / c->size - x) / radius, v = ((j + 0.5) / c->size - y) / radius;
                 double in = 1 - (u * u + v * v) * (1 + warp.value[pixel]);
-                if (in > 0) blend(c, pixel, tone, share * in * in);
+                if (in > 0) blend(c, pixel, tone, share * genseg_smooth(in * firm));
             }
         }
     }
@@ -146,7 +147,7 @@ static lesion make_lesion(genseg_draws *d, double radius, double tone, double co
     double way[2], stretch = genseg_between(d, 1, 1.5);
     l.x = genseg_between(d, 0.24, 0.76);
     l.y = genseg_between(d, 0.24, 0.76);
-    l.edge = genseg_between(d, 0.016, 0.034);
+    l.edge = genseg_between(d, 0.020, 0.050);
     genseg_direction(d, way);
     for (int i = 0; i < 2; i++) {
         l.along[i] = way[i] / stretch;
@@ -158,9 +159,11 @@ static lesion make_lesion(genseg_draws *d, double radius, double tone, double co
         l.wave[k][1] = genseg_between(d, -most, most);
     }
     l.ragged = genseg_between(d, 0.04, 0.16);
-    l.contrast = 0.43 + 0.41 * contrast;
+    l.contrast = 0.36 + 0.44 * contrast;
     l.mottle = genseg_between(d, 0.1, 0.4);
     l.blend = genseg_between(d, 0, 0.8);
+    l.halo = genseg_between(d, 0, 0.45);
+    l.reach = genseg_between(d, 0.03, 0.12);
     l.tone = jitter(d, tone_at(tone, tones, 5), 0.03);
     l.second = jitter(d, pick(d, tones, 5), 0.03);
     return l;
@@ -187,10 +190,13 @@ static double depth_at(const lesion *l, double u, double v, double noise)
 /* Fields: 0 the border, 1 the mottle, 2 the mixture of tones. */
 static void draw_lesion(genseg_canvas *c, const lesion *l, const genseg_field field[3])
 {
+    static const colour flushed = {{0.72, 0.40, 0.36}};
     for (int32_t y = 0; y < c->size; y++) {
         for (int32_t x = 0; x < c->size; x++) {
             size_t pixel = (size_t)y * (size_t)c->size + (size_t)x;
             double in = depth_at(l, (x + 0.5) / c->size, (y + 0.5) / c->size, field[0].value[pixel]);
+            double around = genseg_smooth(1 + in / l->reach);
+            blend(c, pixel, mix(l->tone, flushed, 0.5), l->halo * around * around);
             double cover = genseg_smooth(in / l->edge + 0.5);
             if (cover <= 0) continue;
             if (cover > c->cover[pixel]) c->cover[pixel] = cover;
@@ -210,7 +216,7 @@ static bool draw_lesions(genseg_canvas *c, genseg_draws *d, traits t)
         good = genseg_field_open(&field[i], c->size) && genseg_field_add(&field[i], d, cells[i][0], 0.8) &&
                genseg_field_add(&field[i], d, cells[i][1], 0.5);
     lesion all[LESIONS_MAX];
-    all[0] = make_lesion(d, genseg_between(d, 0.11, 0.24), t.tone, t.contrast);
+    all[0] = make_lesion(d, genseg_between(d, 0.09, 0.20), t.tone, t.contrast);
     bool two = genseg_between(d, 0, 1) < 0.25;
     if (good) draw_lesion(c, &all[0], field);
     if (two) {

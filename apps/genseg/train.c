@@ -10,6 +10,7 @@
 
 #include "progress.h"
 #include "record.h"
+#include "trained.h"
 #include "trainer.h"
 
 #define ALPHA_HEADER "round,cell,a4,a6,a8\n"
@@ -140,14 +141,15 @@ static ht_status pretrain(genseg_trainer *t, ht_error *error)
 
 static ht_status save_best(const genseg_trainer *t, ht_error *error)
 {
-    char path[GENSEG_TEXT], round[24], score[32], channels[12];
+    char path[GENSEG_TEXT], round[24], score[32], channels[12], hash[24];
     snprintf(path, sizeof path, "%.1000s/best.safetensors", t->job->run);
     snprintf(round, sizeof round, "%lld", (long long)t->state.best_round);
     snprintf(score, sizeof score, "%.17g", t->state.best_score);
     snprintf(channels, sizeof channels, "%d", (int)t->sizes.channels);
-    const ht_metadata metadata[] = {{"channels", channels}, {"round", round}, {"score", score},
+    snprintf(hash, sizeof hash, "%016llx", (unsigned long long)ht_store_hash(t->state.store[GENSEG_S]));
+    const ht_metadata metadata[] = {{"channels", channels}, {"round", round}, {"score", score}, {"hash", hash},
                                     {"metric", t->config.select == GENSEG_SELECT_JACCARD ? "jaccard" : "dice"}};
-    return ht_store_save(t->state.store[GENSEG_S], path, metadata, 4, error);
+    return ht_store_save(t->state.store[GENSEG_S], path, metadata, 5, error);
 }
 
 static ht_status validate(genseg_trainer *t, genseg_log_row *row, ht_error *error)
@@ -346,7 +348,9 @@ static ht_status start(genseg_trainer *t, ht_device *device, ht_error *error)
     if (t->job->resume && genseg_checkpoint_read(t->job->run, &t->state, warning, sizeof warning, error) != HT_OK)
         return error->status;
     if (*warning && !t->job->quiet) printf("%s\n", warning);
-    if (allocate_batches(t, error) != HT_OK || begin_files(t, error) != HT_OK) return error->status;
+    if (allocate_batches(t, error) != HT_OK) return error->status;
+    t->began = true;
+    if (begin_files(t, error) != HT_OK) return error->status;
     /* not interrupted: a round that is begun ends with its validation, so that a resumed run misses none */
     t->predictor = genseg_predictor_new(device, t->state.store[GENSEG_S], &t->nets, t->config.size, NULL, error);
     return error->status;
@@ -359,7 +363,7 @@ static ht_status finish(genseg_trainer *t, ht_device *device, genseg_metrics *me
     snprintf(path, sizeof path, "%.900s/best.safetensors", t->job->run);
     if (!best) return ht_fail(error, HT_ENOMEM, "%s: no memory for the best weights", t->job->run);
     genseg_predictor *predictor = NULL;
-    if (ht_store_load(best, path, error) == HT_OK)
+    if (genseg_weights_load(best, path, error) == HT_OK)
         predictor = genseg_predictor_new(device, best, &t->nets, t->config.size, t->job->interrupt, error);
     if (predictor)
         genseg_evaluate_split(predictor, &t->data.test, "test", &t->config,
@@ -421,10 +425,8 @@ int genseg_train(const genseg_job *job, ht_error *error)
     genseg_trainer t = {.job = job, .config = job->config, .largest = NAN};
     genseg_metrics metrics = {0};
     ht_device *device = NULL;
-    bool began = false;
     if (check_folder(&t, error) == HT_OK && open_data(&t, error) == HT_OK && !job->dry_run &&
         (device = ht_device_open("cpu", t.config.threads, error)) && start(&t, device, error) == HT_OK) {
-        began = true;
         if (t.data.warnings && !job->quiet) printf("%s\n", t.data.warnings);
         if (keep_record(&t, GENSEG_JOB_RUNNING, error) == HT_OK && pretrain(&t, error) == HT_OK && rounds(&t, error) == HT_OK &&
             finish(&t, device, &metrics, error) == HT_OK && keep_record(&t, GENSEG_JOB_DONE, error) == HT_OK &&
@@ -434,8 +436,8 @@ int genseg_train(const genseg_job *job, ht_error *error)
     if (job->dry_run && error->status == HT_OK)
         printf("%s: %d training, %d validation, %d test cases; %lld rounds into %s; nothing was written\n", t.data.name,
                (int)t.data.train.count, (int)t.data.val.count, (int)t.data.test.count, (long long)t.config.rounds, job->run);
-    int code = genseg_exit_code(error->status, began);
-    if (began && error->status == HT_EINTERRUPTED) code = stopped(&t, error);
+    int code = genseg_exit_code(error->status, t.began);
+    if (t.began && error->status == HT_EINTERRUPTED) code = stopped(&t, error);
     release(&t, device);
     return code;
 }

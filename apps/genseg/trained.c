@@ -91,6 +91,18 @@ static ht_status check_weights(const genseg_trained *t, const genseg_networks *n
     return status;
 }
 
+ht_status genseg_weights_load(ht_store *store, const char *path, ht_error *error)
+{
+    char written[32] = "", found[32];
+    ht_error absent = {0};
+    if (ht_store_load(store, path, error)) return error->status;
+    if (ht_file_metadata(path, "hash", written, sizeof written, &absent)) return HT_OK; /* weights made elsewhere */
+    snprintf(found, sizeof found, "%016llx", (unsigned long long)ht_store_hash(store));
+    if (strcmp(written, found) == 0) return HT_OK;
+    return ht_fail(error, HT_EFORMAT, "%.300s: its numbers are not those that were written, by their hash; expected the file as "
+                   "genseg train left it; restore it, or train on with --resume", path);
+}
+
 static ht_status open_weights(const char *run, const volatile int *interrupt, genseg_trained *t, ht_error *error)
 {
     char path[GENSEG_OUTPUT_PATH];
@@ -106,7 +118,7 @@ static ht_status open_weights(const char *run, const volatile int *interrupt, ge
     t->segmenter = ht_store_new(t->device);
     if (!t->segmenter) return ht_fail(error, HT_ENOMEM, "%.300s: no memory to read it; free some memory", path);
     genseg_networks nets = genseg_networks_of(&t->config, t->channels);
-    status = ht_store_load(t->segmenter, path, error);
+    status = genseg_weights_load(t->segmenter, path, error);
     if (!status) status = check_weights(t, &nets, path, error);
     if (status) return status;
     t->predictor = genseg_predictor_new(t->device, t->segmenter, &nets, t->config.size, interrupt, error);

@@ -19,6 +19,9 @@ typedef struct genseg_trained {
  * EDTYPE if the weights are not those of the configuration. Nothing in RUN changes. The caller closes it.
  */
 ht_status genseg_trained_open(const char *run, const volatile int *interrupt, genseg_trained *out, ht_error *error);
+/** Reads best.safetensors into an empty store and checks it against the hash in its metadata, if it
+ * has one. EFORMAT if they differ. */
+ht_status genseg_weights_load(ht_store *store, const char *path, ht_error *error);
 /** Also a zero-initialised one. */
 void genseg_trained_close(genseg_trained *trained);
 

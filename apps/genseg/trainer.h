@@ -36,6 +36,7 @@ typedef struct genseg_trainer {
     float *mask, *image, *augmented, *val_mask, *val_image; /* the present batch */
     genseg_log *log, *alpha, *certificate;
     double value[GENSEG_NUMBERS];                            /* of the last run; NAN: not computed */
+    bool began;                                              /* from here on, what fails is an output */
     double largest;                                          /* softmax weight over all cells */
     double h_moved, h_norm;                                  /* sums over the run: 0 at the end means that h moved nothing */
 } genseg_trainer;

@@ -48,6 +48,8 @@ typedef enum hti_order_rule {
     HTI_CONV_WEIGHT /* both inputs channels last, the result row-major                                         */
 } hti_order_rule;
 
+struct hti_pointwise; /* the backend's own */
+
 typedef struct hti_kernel {
     ht_status (*run)(const hti_run *run);
     hti_order_rule order;
@@ -58,13 +60,48 @@ typedef struct hti_kernel {
     void (*release)(void *state);                                                   /* with prepare */
     ht_status (*pack)(void *state, int32_t input, const hti_tensor *from, void *packed, int32_t threads);
     double (*flop)(const void *attributes, const hti_tensor *in, const hti_tensor *out); /* NULL: not counted */
+    /* Of ops that compute each number of the result from the numbers at its place, all of one type: may be fused. */
+    const struct hti_pointwise *pointwise;
 } hti_kernel;
+
+/*
+ * Pointwise ops that run together, over one space: a nest of loops without axes of size 1, outermost first. Every result
+ * is dense over the space, so that an element's number is its offset; inputs have strides of their own.
+ */
+#define HTI_GROUP_MEMBERS 32
+#define HTI_GROUP_INPUTS 16
+#define HTI_MEMBER_INPUTS 3
+
+typedef struct hti_member {
+    const hti_op *op;
+    const hti_kernel *kernel;
+    const void *attributes;
+    int32_t inputs;
+    int32_t source[HTI_MEMBER_INPUTS]; /* >= 0: the result of that member; ~k: input k of the group      */
+    int32_t place;                     /* >= 0: a register, kept for the group alone; ~k: output k       */
+} hti_member;
+
+typedef struct hti_group_input {
+    const void *data;
+    int64_t stride[HT_MAX_RANK];
+} hti_group_input;
+
+typedef struct hti_group {
+    ht_dtype dtype;
+    int32_t rank, members, inputs, outputs, registers;
+    int64_t count, dim[HT_MAX_RANK];
+    hti_member *member;     /* each after the members it reads */
+    hti_group_input *input;
+    void **output;          /* may be the memory of a dense input that no later member reads */
+} hti_group;
 
 typedef struct hti_backend {
     const char *name;
     const hti_kernel *const *kernels; /* HTI_OPS entries, indexed by hti_op_id; NULL for leaves and aliases only */
     /* Copy between any two strided tensors of one shape and type: changes of order, materialised views. */
     ht_status (*copy)(const hti_tensor *from, const hti_tensor *to, int32_t threads);
+    /* Runs a group; bits are those of its members one by one. NULL: nothing is fused. */
+    ht_status (*run_group)(const hti_group *group, int32_t threads);
     void *(*allocate)(size_t bytes); /* 64-byte aligned; NULL if refused */
     void (*release)(void *memory);
 } hti_backend;

@@ -62,7 +62,7 @@ static int32_t new_buffer(builder *b, size_t bytes, void *fixed)
         b->short_of_memory = true;
         return 0;
     }
-    *buffer = (hti_buffer){.bytes = bytes, .first = b->program->steps.count, .last = b->program->steps.count, .fixed = fixed};
+    *buffer = (hti_buffer){.bytes = bytes, .fixed = fixed};
     return b->program->buffers.count - 1;
 }
 
@@ -87,24 +87,12 @@ static int32_t new_value(builder *b, ht_dtype dtype, ht_shape shape, hti_order o
 
 static hti_value *value_at(const builder *b, int32_t index) { return &b->program->values.at[index]; }
 
-static void touch(builder *b, int32_t buffer)
-{
-    hti_buffer *at = &b->program->buffers.at[buffer];
-    if (b->program->steps.count > at->last) at->last = b->program->steps.count;
-}
-
 /* ---- steps ---- */
 
 static hti_step *new_step(builder *b, hti_step_kind kind, const int32_t *in, int32_t inputs, int32_t out)
 {
     ht_program *p = b->program;
     int32_t *kept = hti_arena_array(&p->texts, inputs, sizeof *kept);
-    for (int32_t k = 0; k < inputs; k++) touch(b, value_at(b, in[k])->buffer);
-    if (out != HTI_NOWHERE) {
-        hti_buffer *buffer = &p->buffers.at[value_at(b, out)->buffer];
-        if (buffer->first > p->steps.count) buffer->first = p->steps.count;
-        touch(b, value_at(b, out)->buffer);
-    }
     hti_step *step = kept ? HTI_PUSH(p->steps) : NULL;
     if (!step) {
         b->short_of_memory = true;
@@ -341,11 +329,6 @@ static int32_t instruction(builder *b, const hti_node *node, int32_t *in)
     step->choice = choice;
     step->scratch = scratch;
     memcpy(step->packed_for, packed_for, sizeof packed_for);
-    for (int32_t k = 0; k < HTI_MAX_PACKED; k++)
-        if (packed_for[k] != HTI_NOWHERE) p->buffers.at[packed_for[k]].last = p->steps.count - 1;
-    /* A buffer made before the packing and copying steps begins where its own step is. */
-    p->buffers.at[value_at(b, out)->buffer].first = p->steps.count - 1;
-    if (scratch != HTI_NOWHERE) p->buffers.at[scratch].first = p->buffers.at[scratch].last = p->steps.count - 1;
     return out;
 }
 
@@ -377,7 +360,6 @@ static int32_t settled(builder *b, int32_t value)
         new_step(b, HTI_STEP_COPY, &row, 1, copy);
         row = copy;
     }
-    b->program->buffers.at[value_at(b, row)->buffer].last = INT32_MAX;
     return row;
 }
 

@@ -7,6 +7,7 @@
 static const char *step_name(const hti_step *step)
 {
     if (step->kind == HTI_STEP_COPY) return "reorder";
+    if (step->kind == HTI_STEP_GROUP) return "fused";
     return step->kind == HTI_STEP_PACK ? "pack" : step->op->name;
 }
 
@@ -15,6 +16,26 @@ static const char *order_name(const hti_value *value)
     if (value->view) return "view";
     if (hti_orders_agree(value->shape)) return "dense";
     return value->order == HTI_LAST ? "channels-last" : "row-major";
+}
+
+/* The members below the step's line: m for results that stay within, v for values. */
+static void dump_group(const ht_program *p, const hti_step *step, FILE *file)
+{
+    const hti_group *group = step->group;
+    for (int32_t m = 0; m < group->members; m++) {
+        const hti_member *member = &group->member[m];
+        fprintf(file, "         m%-3d %s", (int)m, member->op->name);
+        for (int32_t k = 0; k < member->inputs; k++) {
+            int32_t source = member->source[k];
+            if (source >= 0) fprintf(file, "%s m%d", k ? "," : "", (int)source);
+            else fprintf(file, "%s v%d", k ? "," : "", (int)step->in[~source]);
+        }
+        if (member->place < 0) {
+            int32_t value = step->group_out[~member->place];
+            fprintf(file, " -> v%d at %zu", (int)value, p->buffers.at[p->values.at[value].buffer].offset);
+        }
+        fprintf(file, "\n");
+    }
 }
 
 void ht_program_dump(const ht_program *p, FILE *file)
@@ -32,7 +53,9 @@ void ht_program_dump(const ht_program *p, FILE *file)
         }
         if (step->choice.algorithm) fprintf(file, "  by %s", step->choice.algorithm);
         if (*step->scope) fprintf(file, "  in %s", step->scope);
+        if (step->group) fprintf(file, " of %d, %lld each", (int)step->group->members, (long long)step->group->count);
         fprintf(file, "  @ %s\n", step->where);
+        if (step->group) dump_group(p, step, file);
     }
     for (int32_t i = 0; i < p->commits.count; i++)
         fprintf(file, "commit \"%s\" <- v%d\n", ht_store_name(p->commits.at[i].store, p->commits.at[i].index),
@@ -53,7 +76,7 @@ static int by_time(const void *a, const void *b)
 
 void ht_profile(const ht_program *p, FILE *file)
 {
-    share shares[HTI_OPS + 2];
+    share shares[HTI_OPS + 3];
     int32_t count = 0;
     double total = 0;
     for (int32_t s = 0; s < p->steps.count; s++) {

@@ -70,6 +70,100 @@ static bool give(holes *free_list, size_t offset, size_t bytes)
     return true;
 }
 
+/* ---- lifetimes ---- */
+
+static void begins(ht_program *p, int32_t buffer, int32_t step)
+{
+    if (buffer == HTI_NOWHERE) return;
+    if (p->buffers.at[buffer].first == HTI_NOWHERE) p->buffers.at[buffer].first = step;
+    if (p->buffers.at[buffer].last < step) p->buffers.at[buffer].last = step;
+}
+
+/* Of values that are used: a buffer that no step writes (of a leaf, or within a group) stays without a lifetime. */
+static void lasts(ht_program *p, int32_t buffer, int32_t step)
+{
+    if (buffer != HTI_NOWHERE && p->buffers.at[buffer].last < step) p->buffers.at[buffer].last = step;
+}
+
+static void find_lifetimes(ht_program *p)
+{
+    for (int32_t i = 0; i < p->buffers.count; i++) p->buffers.at[i].first = p->buffers.at[i].last = HTI_NOWHERE;
+    for (int32_t s = 0; s < p->steps.count; s++) {
+        const hti_step *step = &p->steps.at[s];
+        for (int32_t k = 0; k < step->inputs; k++) lasts(p, p->values.at[step->in[k]].buffer, s);
+        for (int32_t k = 0; k < HTI_MAX_PACKED; k++) lasts(p, step->packed_for[k], s);
+        if (step->out != HTI_NOWHERE) begins(p, p->values.at[step->out].buffer, s);
+        begins(p, step->packed, s);
+        begins(p, step->scratch, s);
+        for (int32_t k = 0; step->group && k < step->group->outputs; k++)
+            begins(p, p->values.at[step->group_out[k]].buffer, s);
+    }
+    for (int32_t i = 0; i < p->outputs; i++) lasts(p, p->values.at[p->output_values[i]].buffer, INT32_MAX);
+    for (int32_t i = 0; i < p->commits.count; i++) lasts(p, p->values.at[p->commits.at[i].value].buffer, INT32_MAX);
+}
+
+/* ---- results in the memory of inputs that die ---- */
+
+static bool same_places(const hti_value *a, const hti_value *b)
+{
+    if (a->dtype != b->dtype || a->view || b->view || a->shape.rank != b->shape.rank) return false;
+    for (int32_t k = 0; k < a->shape.rank; k++)
+        if (a->shape.dim[k] != b->shape.dim[k] || (a->shape.dim[k] > 1 && a->stride[k] != b->stride[k])) return false;
+    return true;
+}
+
+/* The last member that reads input k of a group; of a single op, the op. */
+static int32_t last_reader(const hti_step *step, int32_t k)
+{
+    int32_t last = 0;
+    for (int32_t m = 0; step->group && m < step->group->members; m++)
+        for (int32_t i = 0; i < step->group->member[m].inputs; i++)
+            if (step->group->member[m].source[i] == ~k) last = m;
+    return last;
+}
+
+/*
+ * A pointwise result may be written over an input that nothing needs afterwards: each of its numbers was read by then, if
+ * all who read that memory are no later members, and find the numbers at the same places.
+ */
+static void place_over_input(ht_program *p, int32_t s, int32_t out, int32_t member, int32_t *moved)
+{
+    const hti_step *step = &p->steps.at[s];
+    const hti_value *result = &p->values.at[out];
+    for (int32_t k = 0; k < step->inputs; k++) {
+        const int32_t from = moved[p->values.at[step->in[k]].buffer];
+        const hti_buffer *buffer = &p->buffers.at[from];
+        bool fits = !buffer->fixed && buffer->last == s && buffer->bytes == p->buffers.at[result->buffer].bytes;
+        for (int32_t i = 0; fits && i < step->inputs; i++)
+            if (moved[p->values.at[step->in[i]].buffer] == from)
+                fits = same_places(&p->values.at[step->in[i]], result) && last_reader(step, i) <= member;
+        if (!fits) continue;
+        moved[result->buffer] = from;
+        p->buffers.at[from].last = p->buffers.at[result->buffer].last;
+        p->buffers.at[result->buffer].first = p->buffers.at[result->buffer].last = HTI_NOWHERE;
+        return;
+    }
+}
+
+static ht_status reuse_inputs(ht_program *p, ht_error *error)
+{
+    int32_t *moved = malloc(((size_t)p->buffers.count + 1) * sizeof *moved);
+    if (!moved) return ht_fail(error, HT_ENOMEM, "plan: the system gave no memory for the layout");
+    for (int32_t i = 0; i < p->buffers.count; i++) moved[i] = i;
+    for (int32_t s = 0; s < p->steps.count; s++) {
+        const hti_step *step = &p->steps.at[s];
+        if (step->kind == HTI_STEP_OP && step->kernel->pointwise) place_over_input(p, s, step->out, 0, moved);
+        for (int32_t m = 0; step->group && m < step->group->members; m++)
+            if (step->group->member[m].place < 0)
+                place_over_input(p, s, step->group_out[~step->group->member[m].place], m, moved);
+    }
+    for (int32_t i = 0; i < p->values.count; i++) p->values.at[i].buffer = moved[p->values.at[i].buffer];
+    free(moved);
+    return HT_OK;
+}
+
+/* ---- placing ---- */
+
 static size_t rounded(size_t bytes) { return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT; }
 
 /* Buffers by the step that starts them, and by the one that ends them, as linked lists over indices. */
@@ -87,7 +181,7 @@ static bool fill_agenda(agenda *order, const ht_program *p)
     if (!order->starts || !order->ends || !order->next_start || !order->next_end) return false;
     for (int32_t i = 0; i < p->buffers.count; i++) {
         const hti_buffer *buffer = &p->buffers.at[i];
-        if (buffer->fixed) continue;
+        if (buffer->fixed || buffer->first == HTI_NOWHERE) continue;
         int32_t first = buffer->first < p->steps.count ? buffer->first : p->steps.count;
         int32_t last = buffer->last < p->steps.count ? buffer->last : p->steps.count;
         order->next_start[i] = order->starts[first];
@@ -149,6 +243,13 @@ static void fill_tensor(const ht_program *p, const hti_step *step, int32_t index
 
 static ht_status fill_step(ht_program *p, hti_step *step, ht_error *error)
 {
+    if (step->kind == HTI_STEP_GROUP) {
+        for (int32_t k = 0; k < step->inputs; k++)
+            step->group->input[k].data = address(p, p->values.at[step->in[k]].buffer);
+        for (int32_t k = 0; k < step->group->outputs; k++)
+            step->group->output[k] = address(p, p->values.at[step->group_out[k]].buffer);
+        return HT_OK;
+    }
     step->tensors = hti_arena_array(&p->texts, step->inputs + 1, sizeof *step->tensors);
     if (!step->tensors) return ht_fail(error, HT_ENOMEM, "plan: the system gave no memory");
     bool is_op = step->kind == HTI_STEP_OP;
@@ -163,6 +264,8 @@ static ht_status fill_step(ht_program *p, hti_step *step, ht_error *error)
 
 ht_status hti_plan_layout(ht_program *p, ht_error *error)
 {
+    find_lifetimes(p);
+    if (reuse_inputs(p, error) != HT_OK) return error->status;
     if (place(p, error) != HT_OK) return error->status;
     for (int32_t s = 0; s < p->steps.count; s++)
         if (fill_step(p, &p->steps.at[s], error) != HT_OK) return error->status;

@@ -33,7 +33,7 @@ typedef struct hti_value {
     int32_t in_order[2];  /* this value, dense, in ROW and in LAST order; HTI_NOWHERE until asked for */
 } hti_value;
 
-typedef enum hti_step_kind { HTI_STEP_OP, HTI_STEP_COPY, HTI_STEP_PACK } hti_step_kind;
+typedef enum hti_step_kind { HTI_STEP_OP, HTI_STEP_COPY, HTI_STEP_PACK, HTI_STEP_GROUP } hti_step_kind;
 
 typedef struct hti_step {
     hti_step_kind kind;
@@ -43,13 +43,15 @@ typedef struct hti_step {
     const void *attributes;
     int32_t inputs;
     const int32_t *in;       /* values */
-    int32_t out;             /* value; of a packing HTI_NOWHERE */
+    int32_t out;             /* value; of a packing and of a group HTI_NOWHERE */
     int32_t scratch;         /* buffer or HTI_NOWHERE */
     int32_t packed;          /* of a packing: its buffer, and which input of which step's choice it packs */
     int32_t packed_input;
     int32_t packed_for[HTI_MAX_PACKED]; /* of an op: buffers of packed inputs, HTI_NOWHERE if handed over as they are */
     hti_choice choice;
     void *pack_state;        /* lent: the state of the op that asked first */
+    hti_group *group;        /* of a group, whose inputs are the step's; */
+    const int32_t *group_out; /* and the values that are its outputs     */
     hti_tensor *tensors;     /* inputs, then the result: filled at the end */
     double nanoseconds;      /* profile */
 } hti_step;
@@ -110,6 +112,8 @@ bool hti_orders_agree(ht_shape shape);
 
 /* Values and steps from the live part of a tape. */
 ht_status hti_plan_build(ht_program *program, const ht_tape *tape, ht_vars outputs, ht_error *error);
+/* Joins pointwise steps into groups. Steps may change places, but each stays after those whose results it reads. */
+ht_status hti_plan_fuse(ht_program *program, ht_error *error);
 /* Offsets in one arena by lifetimes; allocates it and fills the tensors of the steps. */
 ht_status hti_plan_layout(ht_program *program, ht_error *error);
 

@@ -56,7 +56,8 @@ ht_program *ht_compile_(ht_compile_args args)
         p->interrupt = args.interrupt;
         p->check = args.check;
         p->profile = args.profile;
-        if (hti_plan_build(p, args.tape, args.outputs, &error) == HT_OK) hti_plan_layout(p, &error);
+        if (hti_plan_build(p, args.tape, args.outputs, &error) == HT_OK && hti_plan_fuse(p, &error) == HT_OK)
+            hti_plan_layout(p, &error);
     }
     if (error.status == HT_OK) return p;
     if (args.error && args.error->status == HT_OK) *args.error = error;
@@ -83,7 +84,7 @@ static ht_status set_input(ht_program *p, const hti_named_input *input, const vo
     if (count != ht_shape_count(value->shape))
         return ht_fail(&p->error, HT_ESHAPE, "set \"%s\": %" PRId64 " numbers for %s", input->name, count,
                        ht_shape_text(value->shape, text));
-    memcpy(p->buffers.at[value->buffer].fixed, numbers, (size_t)count * ht_dtype_bytes(value->dtype));
+    if (count > 0) memcpy(p->buffers.at[value->buffer].fixed, numbers, (size_t)count * ht_dtype_bytes(value->dtype));
     return HT_OK;
 }
 
@@ -123,7 +124,7 @@ ht_status ht_get_at(ht_program *p, int32_t output, void *numbers, int64_t count)
                        ht_shape_text(value->shape, text));
     const hti_buffer *buffer = &p->buffers.at[value->buffer];
     const void *data = buffer->fixed ? buffer->fixed : (const char *)p->arena + buffer->offset;
-    memcpy(numbers, data, (size_t)count * ht_dtype_bytes(value->dtype));
+    if (count > 0) memcpy(numbers, data, (size_t)count * ht_dtype_bytes(value->dtype));
     return HT_OK;
 }
 
@@ -139,6 +140,7 @@ ht_status ht_get(ht_program *p, ht_var output, void *numbers, int64_t count)
 
 static ht_status run_step(const ht_program *p, const hti_step *step)
 {
+    if (step->kind == HTI_STEP_GROUP) return p->backend->run_group(step->group, p->threads);
     const hti_tensor *out = &step->tensors[step->inputs];
     if (step->kind == HTI_STEP_COPY) return p->backend->copy(&step->tensors[0], out, p->threads);
     if (step->kind == HTI_STEP_PACK) {

@@ -233,7 +233,8 @@ ht_var hti_emit(ht_tape *tape, hti_op_id id, const void *attributes, const ht_va
     }
     uint64_t hash = node_hash(op, attributes, in, inputs);
     uint64_t mask = (uint64_t)(tape->table_size - 1), at = hash & mask;
-    for (; tape->table[at]; at = (at + 1) & mask)
+    /* a stop is a place of its own: merged with another one, derivatives at either would be those of both */
+    for (; id != HTI_OP_stop && tape->table[at]; at = (at + 1) & mask)
         if (node_equal(&tape->nodes[tape->table[at]], hash, op, attributes, in, inputs))
             return (ht_var){tape, tape->table[at]};
     hti_spec spec = {0};

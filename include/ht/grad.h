@@ -64,6 +64,7 @@ typedef struct ht_gradcheck_args {
     uint64_t seed;
     int32_t from, orders, draws;
     double low, high, tolerance;
+    ht_vars gradient;
 } ht_gradcheck_args;
 
 /** What was found. All is well if status is HT_OK and nothing failed and nothing was skipped. */
@@ -86,6 +87,8 @@ typedef struct ht_gradcheck_result {
  * .draws     how many random points and directions                                                  (default 1)
  * .seed      of all random numbers: equal seeds, equal checks
  * .tolerance of differences                                                                         (default 1e-8)
+ * .gradient  a gradient found by the caller, one value for each input: it is what the differences are compared with, at
+ *            order 1 alone; cuts (ht_stop) on the way are the caller's business then
  *
  * Order n is the derivative, in one input, of the order before along random directions. Oracles for each input and order:
  *     difference   reverse mode along a direction, against central differences extrapolated twice (Richardson)

@@ -54,6 +54,7 @@ void ht_resume(ht_program *program);
 typedef struct ht_program_facts {
     int64_t recorded, instructions;      /* on the tape; in the program */
     int64_t conversions;                 /* changes of physical order and packings of weights */
+    int64_t groups, fused;               /* groups of pointwise instructions that run together; instructions in them */
     size_t arena_bytes, value_bytes;     /* planned; sum of all values without reuse */
     double convolution_flop, flop;       /* per run; flop = convolutions and matrix products */
 } ht_program_facts;

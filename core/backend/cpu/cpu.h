@@ -10,6 +10,8 @@ extern const hti_kernel hti_cpu_stop, hti_cpu_affine, hti_cpu_exp, hti_cpu_expm1
     hti_cpu_tanh, hti_cpu_sigmoid, hti_cpu_softplus, hti_cpu_leaky_relu, hti_cpu_leaky_gate, hti_cpu_abs,
     hti_cpu_sign, hti_cpu_round, hti_cpu_positive, hti_cpu_add, hti_cpu_sub, hti_cpu_mul, hti_cpu_div,
     hti_cpu_greater, hti_cpu_where, hti_cpu_cast;
+/* fused.c */
+ht_status hti_cpu_group(const hti_group *group, int32_t threads);
 /* move.c */
 extern const hti_kernel hti_cpu_broadcast_to, hti_cpu_reshape, hti_cpu_permute, hti_cpu_slice,
     hti_cpu_pad, hti_cpu_concat;

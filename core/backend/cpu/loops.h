@@ -33,6 +33,16 @@ typedef struct hti_span {
 
 typedef void (*hti_span_function)(const hti_span *span);
 
+/* What a pointwise op runs over spans of one number type; function is NULL where it has none. */
+typedef struct hti_span_call {
+    hti_span_function function;
+    double p, q;
+} hti_span_call;
+
+typedef struct hti_pointwise {
+    hti_span_call (*choose)(const void *attributes, ht_dtype dtype);
+} hti_pointwise;
+
 /* The loop over operands of one shape; operand 0 is the result. */
 hti_loop hti_loop_make(const hti_tensor *const *operand, int32_t operands);
 

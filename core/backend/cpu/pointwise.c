@@ -116,30 +116,37 @@ static ht_status run_function(const hti_run *run, hti_span_function function, do
     return HT_OK;
 }
 
-static ht_status run_loop(const hti_run *run, loop_set set, double p, double q)
+typedef hti_span_call (*chooser)(const void *attributes, ht_dtype dtype);
+
+static ht_status run_loop(const hti_run *run, chooser choose)
 {
     for (int32_t k = 0; k < run->inputs; k++)
         if (run->in[k].dtype != run->out->dtype) return HT_EDTYPE;
-    return run_function(run, member(set, run->out->dtype), p, q);
+    const hti_span_call call = choose(run->attributes, run->out->dtype);
+    return run_function(run, call.function, call.p, call.q);
 }
 
-/* factor and term of ops with hti_affine_attributes; other ops have no attributes. */
-static ht_status run_affine_loop(const hti_run *run, loop_set set)
+/* Ops have these attributes or none. */
+static hti_span_call call_of(loop_set set, ht_dtype dtype, const hti_affine_attributes *numbers)
 {
-    const hti_affine_attributes *attributes = run->attributes;
-    return run_loop(run, set, attributes->factor, attributes->term);
+    hti_span_call call = {.function = member(set, dtype)};
+    if (numbers) {
+        call.p = numbers->factor;
+        call.q = numbers->term;
+    }
+    return call;
 }
 
-static ht_status run_pow(const hti_run *run)
+static hti_span_call choose_pow(const void *attributes, ht_dtype dtype)
 {
-    const double exponent = ((const hti_affine_attributes *)run->attributes)->factor;
+    const double exponent = ((const hti_affine_attributes *)attributes)->factor;
     loop_set set = {pow_f32, pow_f64, NULL};
     if (exponent == 2) set = (loop_set){square_f32, square_f64, NULL};
     else if (exponent == 1) set = (loop_set){stop_f32, stop_f64, NULL};
     else if (exponent == 0.5) set = (loop_set){sqrt_f32, sqrt_f64, NULL};
     else if (exponent == -1) set = (loop_set){reciprocal_f32, reciprocal_f64, NULL};
     else if (exponent == -0.5) set = (loop_set){inverse_sqrt_f32, inverse_sqrt_f64, NULL};
-    return run_loop(run, set, exponent, 0);
+    return call_of(set, dtype, attributes);
 }
 
 static ht_status run_cast(const hti_run *run)
@@ -151,15 +158,23 @@ static ht_status run_cast(const hti_run *run)
     return run_function(run, member(to == HT_F32 ? f32 : to == HT_F64 ? f64 : i32, run->in[0].dtype), 0, 0);
 }
 
-#define KERNEL(name, call)                                          \
-    static ht_status run_##name(const hti_run *run) { return call; } \
-    const hti_kernel hti_cpu_##name = {.run = run_##name, .order = HTI_FOLLOW, .views = HTI_ANY_VIEW};
-#define SET(name, integer) ((loop_set){name##_f32, name##_f64, integer})
-#define PLAIN(name) KERNEL(name, run_loop(run, SET(name, NULL), 0, 0))
-#define INTEGER_TOO(name) KERNEL(name, run_loop(run, SET(name, name##_i32), 0, 0))
+#define KERNEL(name)                                                                           \
+    static ht_status run_##name(const hti_run *run) { return run_loop(run, choose_##name); }  \
+    static const hti_pointwise pointwise_##name = {choose_##name};                            \
+    const hti_kernel hti_cpu_##name = {                                                       \
+        .run = run_##name, .order = HTI_FOLLOW, .views = HTI_ANY_VIEW, .pointwise = &pointwise_##name};
+#define LOOPS(name, integer, numbers)                                                         \
+    static hti_span_call choose_##name(const void *attributes, ht_dtype dtype)                \
+    {                                                                                         \
+        (void)attributes;                                                                     \
+        return call_of((loop_set){name##_f32, name##_f64, integer}, dtype, numbers);          \
+    }                                                                                         \
+    KERNEL(name)
+#define PLAIN(name) LOOPS(name, NULL, NULL)
+#define INTEGER_TOO(name) LOOPS(name, name##_i32, NULL)
 
 INTEGER_TOO(stop)
-KERNEL(affine, run_affine_loop(run, SET(affine, affine_i32)))
+LOOPS(affine, affine_i32, attributes)
 PLAIN(exp)
 PLAIN(expm1)
 PLAIN(log)
@@ -168,13 +183,14 @@ PLAIN(sqrt)
 PLAIN(safe_sqrt)
 PLAIN(square)
 PLAIN(reciprocal)
+KERNEL(pow)
 PLAIN(sin)
 PLAIN(cos)
 PLAIN(tanh)
 PLAIN(sigmoid)
 PLAIN(softplus)
-KERNEL(leaky_relu, run_affine_loop(run, SET(leaky_relu, NULL)))
-KERNEL(leaky_gate, run_affine_loop(run, SET(leaky_gate, NULL)))
+LOOPS(leaky_relu, NULL, attributes)
+LOOPS(leaky_gate, NULL, attributes)
 PLAIN(abs)
 PLAIN(sign)
 PLAIN(round)
@@ -185,5 +201,4 @@ INTEGER_TOO(mul)
 PLAIN(div)
 INTEGER_TOO(greater)
 INTEGER_TOO(where)
-const hti_kernel hti_cpu_pow = {.run = run_pow, .order = HTI_FOLLOW, .views = HTI_ANY_VIEW};
 const hti_kernel hti_cpu_cast = {.run = run_cast, .order = HTI_FOLLOW, .views = HTI_ANY_VIEW};

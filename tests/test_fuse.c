@@ -1,0 +1,248 @@
+/*
+ * Fused groups against one op at a time (check mode fuses nothing): equal bits. Random graphs of pointwise ops over images
+ * in both physical orders, over weights and small vectors, with broadcasts, sums and aliases between; then training steps.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <ht/nn.h>
+#include <ht/random.h>
+
+#include "kit.h"
+#include "tap.h"
+
+enum { VALUES = 96, OUTPUTS = 6, STEPS = 3 };
+
+static ht_device *devices[3]; /* by number of threads */
+
+/* ---- random graphs ---- */
+
+typedef struct graph {
+    ht_tape *tape;
+    uint64_t seed, drawn;
+    ht_shape shape;
+    ht_var value[VALUES];
+    int32_t count;
+} graph;
+
+static int32_t draw(graph *g, int32_t below) { return (int32_t)(ht_random_word(g->seed, 7, g->drawn++) % (uint64_t)below); }
+
+/* Mostly a late value, so that chains become long. */
+static ht_var any(graph *g)
+{
+    const int32_t recent = g->count < 6 ? g->count : 6;
+    return g->value[draw(g, 3) ? g->count - 1 - draw(g, recent) : draw(g, g->count)];
+}
+
+/* The sum over some axes, which comes back as a view: scalars, channels, rows, batches. */
+static ht_var repeated(graph *g)
+{
+    ht_shape part = g->shape;
+    const int32_t kept = draw(g, 1 << part.rank);
+    for (int32_t k = 0; k < part.rank; k++)
+        if (!(kept >> k & 1)) part.dim[k] = 1;
+    ht_var small = ht_mean_to(any(g), part);
+    if (draw(g, 2)) small = ht_add(ht_tanh(small), ht_scale(small, 0.5));
+    return ht_add(ht_broadcast_to(small, g->shape), any(g));
+}
+
+/* The same numbers in another shape, so that values share memory; a pointwise op there is over another space. */
+static ht_var reshaped(graph *g)
+{
+    const int64_t count = ht_shape_count(g->shape);
+    return ht_reshape(ht_scale(ht_reshape(any(g), HT_SHAPE(count)), 0.75), g->shape);
+}
+
+/* Every result stays within a few units of 0, so that check mode finds no infinity. */
+static ht_var next(graph *g)
+{
+    ht_var a = any(g), b = any(g);
+    switch (draw(g, 18)) {
+    case 0: return ht_scale(ht_add(a, b), 0.5);
+    case 1: return ht_scale(ht_sub(a, b), 0.5);
+    case 2: return ht_mul(a, ht_tanh(b));
+    case 3: return ht_div(a, ht_offset(ht_square(b), 1));
+    case 4: return ht_affine(a, -0.9, 0.1);
+    case 5: return ht_leaky_relu(a, 0.2);
+    case 6: return ht_abs(a);
+    case 7: return ht_sigmoid(a);
+    case 8: return ht_safe_sqrt(ht_square(a));
+    case 9: return ht_where(ht_greater(a, b), a, ht_scale(b, 0.5));
+    case 10: return ht_exp(ht_neg(ht_abs(a)));
+    case 11: return ht_where(ht_greater(a, ht_mean(b)), ht_mean(a), b);
+    case 12: return ht_pow(ht_offset(ht_square(a), 1), draw(g, 2) ? -0.5 : -0.7);
+    case 13: return ht_mul(ht_tanh(ht_mean_to(a, HT_SHAPE(1))), b);
+    case 14: return reshaped(g);
+    case 15: return ht_mul(ht_slice(a, (ht_shape){.rank = g->shape.rank}, g->shape), ht_cos(b));
+    default: return ht_scale(repeated(g), 0.5);
+    }
+}
+
+static ht_program *random_program(ht_dtype dtype, ht_shape shape, uint64_t seed, int32_t threads, int32_t check)
+{
+    ht_error error = {0};
+    graph g = {.tape = ht_tape_new(dtype), .seed = seed, .shape = shape};
+    g.value[g.count++] = ht_input(g.tape, "x", shape);
+    g.value[g.count++] = ht_input(g.tape, "y", shape);
+    if (shape.rank == 4) /* from a pooling images come channels last */
+        g.value[g.count++] = ht_avg_pool(g.value[0], .kernel = ht_all(3), .stride = ht_all(1), .pad = ht_all(1));
+    while (g.count < VALUES) {
+        ht_var value = next(&g);
+        g.value[g.count++] = value;
+    }
+    ht_var outputs[OUTPUTS];
+    for (int32_t i = 0; i < OUTPUTS; i++) outputs[i] = g.value[i == 0 ? VALUES - 1 : 3 + draw(&g, VALUES - 4)];
+    ht_program *p = ht_compile(g.tape, devices[threads], ht_list_(outputs, OUTPUTS), .error = &error, .check = check);
+    if (!p) tap_ok(0, "compiles: %s", error.message);
+    const int64_t count = ht_shape_count(shape);
+    double *numbers = malloc((size_t)count * sizeof *numbers);
+    float *narrow = malloc((size_t)count * sizeof *narrow);
+    for (int32_t k = 0; p && k < 2; k++) {
+        kit_fill(numbers, count, seed + (uint64_t)k, -2, 2);
+        for (int64_t i = 0; i < count; i++) narrow[i] = (float)numbers[i];
+        ht_set_named(p, k ? "y" : "x", dtype == HT_F32 ? (void *)narrow : (void *)numbers, count);
+    }
+    free(numbers);
+    free(narrow);
+    ht_tape_free(g.tape);
+    return p;
+}
+
+/* Whether all outputs of both have equal bits after each of two runs. */
+static int agree(ht_program *a, ht_program *b, int64_t count, ht_dtype dtype)
+{
+    const size_t bytes = (size_t)count * ht_dtype_bytes(dtype);
+    char *x = malloc(bytes), *y = malloc(bytes);
+    int equal = 1;
+    for (int32_t run = 0; run < 2 && equal; run++) {
+        equal = ht_run(a) == HT_OK && ht_run(b) == HT_OK;
+        for (int32_t i = 0; i < OUTPUTS && equal; i++)
+            equal = ht_get_at(a, i, x, count) == HT_OK && ht_get_at(b, i, y, count) == HT_OK && memcmp(x, y, bytes) == 0;
+    }
+    free(x);
+    free(y);
+    return equal;
+}
+
+static void test_random(ht_dtype dtype, ht_shape shape, uint64_t seeds)
+{
+    char text[HT_SHAPE_TEXT];
+    int64_t fused = 0, groups = 0, alone = 0;
+    uint64_t unequal = 0, threads_differ = 0;
+    for (uint64_t seed = 1; seed <= seeds; seed++) {
+        ht_program *plain = random_program(dtype, shape, seed, 1, 1), *one = random_program(dtype, shape, seed, 1, 0);
+        ht_program *two = random_program(dtype, shape, seed, 2, 0);
+        if (plain && one && two) {
+            fused += ht_program_describe(one).fused;
+            groups += ht_program_describe(one).groups;
+            alone += ht_program_describe(plain).groups;
+            unequal += !agree(plain, one, ht_shape_count(shape), dtype);
+            threads_differ += !agree(two, one, ht_shape_count(shape), dtype);
+            if (ht_program_error(plain)->status != HT_OK) tap_ok(0, "%s", ht_program_error(plain)->message);
+        }
+        ht_program_free(plain);
+        ht_program_free(one);
+        ht_program_free(two);
+    }
+    tap_ok(unequal == 0, "%s %s: %d random graphs have the bits of one op at a time", ht_dtype_name(dtype),
+           ht_shape_text(shape, text), (int)seeds);
+    tap_ok(threads_differ == 0, "%s %s: and those on two threads", ht_dtype_name(dtype), text);
+    tap_ok(groups > 0 && fused >= 2 * groups && alone == 0, "%s %s: %d steps in %d groups; none in check mode",
+           ht_dtype_name(dtype), text, (int)fused, (int)groups);
+}
+
+/* ---- training steps ---- */
+
+typedef struct job {
+    ht_store *store, *state;
+    ht_program *program;
+} job;
+
+/* The gradient's norm is part of the loss, so that second derivatives are in it. */
+static job job_new(ht_dtype dtype, int32_t threads, int32_t check)
+{
+    ht_error error = {0};
+    job j = {.store = ht_store_new(devices[threads]), .state = ht_store_new(devices[threads])};
+    ht_tape *tape = ht_tape_new(dtype);
+    nn_scope s = nn_open(tape, j.store, .seed = 5, .step = nn_count(tape, j.state, "round"));
+    ht_var x = ht_input(tape, "x", HT_SHAPE(2, 3, 32, 32)), y = ht_input(tape, "y", HT_SHAPE(2, 1, 32, 32));
+    ht_var loss = ht_sigmoid_cross_entropy(kit_logits(s, x, (kit_net){.width = 12, .peaks = 1, .dropout = 0.3}), y);
+    ht_vars w = nn_params(s), g = ht_grad(loss, w);
+    g = ht_grad(ht_add(loss, ht_scale(ht_dot(g, g), 0.1)), w);
+    ht_write(j.store, nn_adam(.state = j.state, .weights = w, .gradients = g, .rate = 1e-2));
+    j.program = ht_compile(tape, devices[threads], ht_list(loss), .error = &error, .check = check);
+    ht_tape_free(tape);
+    if (!j.program) tap_ok(0, "compiles: %s", error.message);
+    return j;
+}
+
+static void job_free(job *j)
+{
+    ht_program_free(j->program);
+    ht_store_free(j->store);
+    ht_store_free(j->state);
+}
+
+static int job_step(job *j, ht_dtype dtype, uint64_t step)
+{
+    for (int32_t k = 0; k < 2; k++) {
+        const int64_t count = 2 * 32 * 32 * (k ? 1 : 3);
+        double numbers[2 * 32 * 32 * 3];
+        float narrow[2 * 32 * 32 * 3];
+        kit_fill(numbers, count, 2 * step + (uint64_t)k, 0, 1);
+        for (int64_t i = 0; i < count; i++) narrow[i] = (float)numbers[i];
+        ht_set_named(j->program, k ? "y" : "x", dtype == HT_F32 ? (void *)narrow : (void *)numbers, count);
+    }
+    return ht_run(j->program) == HT_OK;
+}
+
+static int stores_agree(const ht_store *a, const ht_store *b, ht_dtype dtype)
+{
+    int equal = ht_store_count(a) == ht_store_count(b) && ht_store_count(a) > 0;
+    for (int32_t i = 0; equal && i < ht_store_count(a); i++)
+        equal = memcmp(ht_store_data(a, i), ht_store_data(b, i),
+                       (size_t)ht_shape_count(ht_store_shape(a, i)) * ht_dtype_bytes(dtype)) == 0;
+    return equal;
+}
+
+static void test_training(ht_dtype dtype)
+{
+    job plain = job_new(dtype, 1, 1), one = job_new(dtype, 1, 0), two = job_new(dtype, 2, 0);
+    int ran = plain.program && one.program && two.program;
+    for (uint64_t step = 0; ran && step < STEPS; step++)
+        ran = job_step(&plain, dtype, step) && job_step(&one, dtype, step) && job_step(&two, dtype, step);
+    tap_ok(ran, "%s: %d training steps of second order", ht_dtype_name(dtype), (int)STEPS);
+    if (ran) {
+        tap_ok(stores_agree(plain.store, one.store, dtype), "%s: weights have the bits of one op at a time",
+               ht_dtype_name(dtype));
+        tap_ok(stores_agree(two.store, one.store, dtype), "%s: and those on two threads", ht_dtype_name(dtype));
+        const ht_program_facts facts = ht_program_describe(one.program), before = ht_program_describe(plain.program);
+        tap_ok(facts.instructions == before.instructions - facts.fused + facts.groups && facts.groups > 0,
+               "%s: %d instructions, of %d before %d groups took in %d", ht_dtype_name(dtype), (int)facts.instructions,
+               (int)before.instructions, (int)facts.groups, (int)facts.fused);
+        tap_ok(facts.arena_bytes <= before.arena_bytes + before.arena_bytes / 10, "%s: memory stays: %zu bytes, %zu before",
+               ht_dtype_name(dtype), facts.arena_bytes, before.arena_bytes);
+    }
+    job_free(&plain);
+    job_free(&one);
+    job_free(&two);
+}
+
+int main(void)
+{
+    ht_error error = {0};
+    for (int32_t threads = 1; threads <= 2; threads++) devices[threads] = ht_device_open("cpu", threads, &error);
+    if (!devices[1] || !devices[2]) return tap_ok(0, "devices: %s", error.message), tap_done();
+    for (int32_t k = 0; k < 2; k++) {
+        const ht_dtype dtype = k ? HT_F64 : HT_F32;
+        test_random(dtype, HT_SHAPE(2, 12, 24, 25), 6);
+        test_random(dtype, HT_SHAPE(3, 7, 5, 3), 12);
+        test_random(dtype, HT_SHAPE(150, 140), 4);
+        test_random(dtype, HT_SHAPE(2, 3, 4, 5, 6), 8);
+        test_random(dtype, HT_SHAPE(1), 4);
+        test_training(dtype);
+    }
+    for (int32_t threads = 1; threads <= 2; threads++) ht_device_close(devices[threads]);
+    return tap_done();
+}
