@@ -29,6 +29,9 @@ ht_status hti_initialise(ht_store *store, const char *name, nn_init init, uint64
 /* The layer's full name in the store, or NULL and the sticky error. part may be NULL: NAME, else NAME.part. */
 const char *hti_full_name(nn_scope scope, const char *name, const char *part, const char *where);
 
+/* The stream of a layer's draws, by its full name; NULL and the sticky error without memory. */
+const char *hti_stream(nn_scope scope, const char *full);
+
 /* Parameter NAME.part of a layer: from the bound values, or from the store. */
 ht_var hti_parameter(nn_scope scope, const char *what, const char *name, const char *part, ht_shape shape, nn_init init,
                      const char *where);

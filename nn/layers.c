@@ -222,19 +222,36 @@ ht_var nn_instance_norm_(nn_norm_args args)
     return leave(args.scope, y);
 }
 
-ht_var nn_dropout_(nn_scope scope, const char *name, ht_var x, double p, const char *where)
+/* The slash in front: the stream does not depend on scopes that happen to be open around this evaluation. */
+const char *hti_stream(nn_scope scope, const char *full)
+{
+    const char *stream = nn_name(scope, "/%s/%s/%s", scope.draw, scope.name, full);
+    return hti_stopped(scope.tape) ? NULL : stream;
+}
+
+/* Draws of the given shape, which stretches to that of x, keep x or not. */
+static ht_var drop(nn_scope scope, const char *what, const char *name, ht_var x, double p, ht_shape draws, const char *where)
 {
     if (!(p >= 0 && p < 1))
-        return ht_tape_fail(scope.tape, where, HT_EINVALID, "dropout \"%s%s\": probability %g; at least 0 and below 1 was "
-                            "expected", scope.prefix, name ? name : "", p);
+        return ht_tape_fail(scope.tape, where, HT_EINVALID, "%s \"%s%s\": probability %g; at least 0 and below 1 was "
+                            "expected", what, scope.prefix, name ? name : "", p);
     if (p == 0 || scope.evaluate || !ht_ok(x)) return x;
     const char *full = hti_full_name(scope, name, NULL, where);
-    if (!full) return empty;
-    /* the slash in front: the stream does not depend on scopes that happen to be open around this evaluation */
-    const char *stream = nn_name(scope, "/%s/%s/%s", scope.draw, scope.name, full);
-    if (hti_stopped(scope.tape)) return empty;
-    ht_var keep = ht_bernoulli_((ht_random_args){.where = where, .tape = scope.tape, .shape = ht_var_shape(x),
-                                                 .step = scope.step, .seed = scope.seed, .stream = stream,
-                                                 .probability = 1 - p});
+    const char *stream = full ? hti_stream(scope, full) : NULL;
+    if (!stream) return empty;
+    ht_var keep = ht_bernoulli_((ht_random_args){.where = where, .tape = scope.tape, .shape = draws, .step = scope.step,
+                                                 .seed = scope.seed, .stream = stream, .probability = 1 - p});
     return ht_scale_(ht_mul_(x, keep, where), 1 / (1 - p), where);
+}
+
+ht_var nn_dropout_(nn_scope scope, const char *name, ht_var x, double p, const char *where)
+{
+    return drop(scope, "dropout", name, x, p, ht_var_shape(x), where);
+}
+
+ht_var nn_drop_path_(nn_scope scope, const char *name, ht_var x, double p, const char *where)
+{
+    ht_shape draws = ht_var_shape(x);
+    for (int32_t k = 1; k < draws.rank; k++) draws.dim[k] = 1;
+    return drop(scope, "drop_path", name, x, p, draws, where);
 }

@@ -480,15 +480,10 @@ static void test_phantom(void)
 
 static void test_fuseg(void)
 {
-    char folder[1024] = "", source[512];
+    char folder[1024];
     const char *data = getenv("GENSEG_DATA");
-    snprintf(source, sizeof source, "%s", __FILE__);
-    char *slash = strrchr(source, '/');
-    if (slash) *slash = 0;
-    if (data && *data)
-        snprintf(folder, sizeof folder, "%s/fuseg", data);
-    else
-        snprintf(folder, sizeof folder, "%s/../../shared/data/fuseg", slash ? source : ".");
+    if (!data || !*data) data = TESTS_FOLDER "/../../shared/data";
+    snprintf(folder, sizeof folder, "%s/fuseg", data);
     if (access(folder, R_OK) != 0) {
         tap_skip("no data set at %s; name the folder that holds it in GENSEG_DATA", folder);
         return;

@@ -109,14 +109,39 @@ ht_var ht_max_pool_(ht_pool_args args)
     return hti_emit(args.x.tape, HTI_OP_pool_take, &a, in, 2, args.where);
 }
 
+/* One over the numbers of the image under each window, [1, 1, spatial...], as a constant. */
+static ht_var inverse_counts(ht_var sum, const hti_pool_attributes *a, const char *where)
+{
+    ht_shape shape = ht_var_shape(sum);
+    shape.dim[0] = shape.dim[1] = 1;
+    const int64_t windows = ht_shape_count(shape);
+    double *inverse = hti_arena_array(&sum.tape->arena, windows, sizeof *inverse);
+    if (!inverse) return ht_tape_fail(sum.tape, where, HT_ENOMEM, "avg_pool: the system gave no memory");
+    for (int64_t w = 0; w < windows; w++) {
+        int64_t rest = w, count = 1;
+        for (int32_t i = (int32_t)a->axes - 1; i >= 0; i--) {
+            const int64_t begin = rest % shape.dim[i + 2] * a->stride[i] - a->pad[i], end = begin + a->kernel[i];
+            rest /= shape.dim[i + 2];
+            count *= (end < a->image[i] ? end : a->image[i]) - (begin > 0 ? begin : 0);
+        }
+        inverse[w] = 1 / (double)count;
+    }
+    return ht_constant_(sum.tape, inverse, shape, where);
+}
+
 ht_var ht_avg_pool_(ht_pool_args args)
 {
     hti_pool_attributes a;
+    bool padded = false;
     if (!take_options(&args, "avg_pool", &a)) return (ht_var){0};
     double window = 1;
-    for (int32_t i = 0; i < a.axes; i++) window *= (double)a.kernel[i];
+    for (int32_t i = 0; i < a.axes; i++) {
+        window *= (double)a.kernel[i];
+        padded = padded || a.pad[i] > 0;
+    }
     ht_var sum = hti_emit(args.x.tape, HTI_OP_window_sum, &a, &args.x, 1, args.where);
-    return ht_scale_(sum, 1 / window, args.where);
+    if (!ht_ok(sum) || !padded || !args.exclude_pad) return ht_scale_(sum, 1 / window, args.where);
+    return ht_mul_(sum, ht_cast_(inverse_counts(sum, &a, args.where), ht_var_dtype(sum), args.where), args.where);
 }
 
 /* ---- descriptors and samples ---- */
@@ -130,6 +155,8 @@ SAMPLE(max, ht_max_pool(in[0], .kernel = ht_all(2)))
 SAMPLE(max_overlapping, ht_max_pool(in[0], .kernel = ht_all(3), .stride = ht_all(2), .pad = ht_all(1)))
 SAMPLE(average, ht_avg_pool(in[0], .kernel = ht_all(2)))
 SAMPLE(average_overlapping, ht_avg_pool(in[0], .kernel = ht_each(3, 2, 1), .stride = ht_all(1), .pad = ht_each(1, 0, 0)))
+SAMPLE(average_of_image, ht_avg_pool(in[0], .kernel = ht_each(3, 2, 1), .stride = ht_all(1), .pad = ht_all(1),
+                                     .exclude_pad = 1))
 SAMPLE(kernel_zero, ht_max_pool(in[0], .kernel = ht_all(0)))
 
 /* The transposes, reached as a user reaches them: by asking for the gradient of a weighted sum, which is linear in the weights. */
@@ -177,6 +204,7 @@ const hti_op hti_op_pool_put = {.name = "pool_put", .id = HTI_OP_pool_put, .kind
 static const hti_sample samples_sum[] = {
     {"2x2", 1, {{4, {2, 2, 4, 4}}}, 0, 0, record_average},
     {"overlapping, by axis", 1, {{4, {1, 2, 4, 3}}}, 0, 0, record_average_overlapping},
+    {"padding not counted", 1, {{4, {1, 2, 4, 3}}}, 0, 0, record_average_of_image},
 };
 const hti_op hti_op_window_sum = {.name = "window_sum", .id = HTI_OP_window_sum, .kind = HTI_LINEAR, .inputs = 1,
                                   .attribute_bytes = sizeof(hti_pool_attributes), .shape = shape_pooled,

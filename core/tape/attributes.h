@@ -48,6 +48,24 @@ typedef struct hti_pool_attributes {
     int64_t kernel[3], stride[3], pad[3], image[3];
 } hti_pool_attributes;
 
+/*
+ * resample, resample_back: one axis of size `from` becomes one of size `to`. NEAREST takes floor(i from / to); LINEAR lies
+ * between two, at half-pixel centres, CORNERS with the first and last centres on each other; MEAN is that of a window.
+ */
+typedef enum hti_resampling {
+    HTI_NEAREST = 1,
+    HTI_LINEAR_CENTRES,
+    HTI_LINEAR_CORNERS,
+    HTI_WINDOW_MEAN
+} hti_resampling;
+typedef struct hti_resample_attributes {
+    int64_t axis, mode, from, to;
+} hti_resample_attributes;
+
+typedef struct hti_place_attributes {
+    int64_t image[2];
+} hti_place_attributes; /* place_take, place_put: rows and columns of the image */
+
 typedef struct hti_random_attributes {
     uint64_t key;
     double probability;

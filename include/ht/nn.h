@@ -218,6 +218,32 @@ ht_var nn_instance_norm_(nn_norm_args args);
 #define nn_dropout(...) nn_dropout_(__VA_ARGS__, HT_HERE)
 ht_var nn_dropout_(nn_scope scope, const char *name, ht_var x, double p, const char *where);
 
+/** The same for each case of a batch as a whole, x [N, ...]: the branch of a residual block. */
+#define nn_drop_path(...) nn_drop_path_(__VA_ARGS__, HT_HERE)
+ht_var nn_drop_path_(nn_scope scope, const char *name, ht_var x, double p, const char *where);
+
+/* ---- critics (Wasserstein) ---- */
+
+/** nn_critic_loss(real, fake): mean of the fake scores less mean of the real ones, which a critic makes small. */
+#define nn_critic_loss(...) nn_critic_loss_(__VA_ARGS__, HT_HERE)
+ht_var nn_critic_loss_(ht_var real, ht_var fake, const char *where);
+/**
+ * nn_between(s, "mix", a, b): a + u (b - a) with one u in (0, 1) for each case, drawn as nn_dropout draws.
+ * ESHAPE unless a and b are batches of one shape.
+ */
+#define nn_between(...) nn_between_(__VA_ARGS__, HT_HERE)
+ht_var nn_between_(nn_scope scope, const char *name, ht_var a, ht_var b, const char *where);
+/**
+ * nn_gradient_penalty(scores, points, norm): mean over the cases of (|d sum(scores) / d point| - norm)^2, the points
+ * [N, ...] with scores recorded on them. It is recorded like any value, so a loss that contains it has derivatives. Where
+ * a slope is 0 its length has derivative 0. A critic that mixes the cases (batch norm) has no slope of its own for each.
+ *     ht_var x = nn_between(C, "mix", image, fake);
+ *     loss = ht_add(nn_critic_loss(real, made), ht_scale(nn_gradient_penalty(critic(C, x), x, 1), 10));
+ * Source: Gulrajani et al. (2017), Eq. 3.
+ */
+#define nn_gradient_penalty(...) nn_gradient_penalty_(__VA_ARGS__, HT_HERE)
+ht_var nn_gradient_penalty_(ht_var scores, ht_var points, double norm, const char *where);
+
 /** Loss on logits; see ops.h. */
 #define nn_sigmoid_cross_entropy(...) ht_sigmoid_cross_entropy(__VA_ARGS__)
 

@@ -248,13 +248,145 @@ typedef struct ht_pool_args {
     const char *where;
     ht_var x;
     ht_axes kernel, stride, pad; /* stride defaults to kernel */
+    int32_t exclude_pad;         /* of ht_avg_pool             */
 } ht_pool_args;
 /** Largest in each window, of equals the first in row-major order. x [N, C, spatial...]. Padding never wins. */
 #define ht_max_pool(...) ht_max_pool_((ht_pool_args){.where = HT_HERE, __VA_ARGS__})
 ht_var ht_max_pool_(ht_pool_args args);
-/** Mean of each window, padding counted as zeros. */
+/** Mean of each window, padding counted as zeros; with .exclude_pad = 1 over the numbers of the image alone. */
 #define ht_avg_pool(...) ht_avg_pool_((ht_pool_args){.where = HT_HERE, __VA_ARGS__})
 ht_var ht_avg_pool_(ht_pool_args args);
+
+/* ---- resizing and sampling of images ---- */
+typedef struct ht_resize_args {
+    const char *where;
+    ht_var x;
+    ht_shape size;
+    int32_t linear, align_corners;
+} ht_resize_args;
+/**
+ * Another size for the spatial axes of x [N, C, spatial...], of which there are 1 to 3.
+ *     ht_resize(x, HT_SHAPE(64, 64), .linear = 1)
+ *
+ * size            one for each spatial axis, each at least 1
+ * .linear         0: result i is number floor(i n / size) of n (nearest); 1: linear between the two at hand   (default 0)
+ * .align_corners  of linear: 0: pixels have an extent, centre i lies at (i + 1/2) n / size - 1/2, held at the first and
+ *                 the last; 1: the first and last centres stay, centre i lies at i (n - 1) / (size - 1)   (default 0)
+ *
+ * Errors     ESHAPE  rank, or a size below 1     EINVALID  .align_corners without .linear
+ * Derivative linear; closed with its adjoint, which gathers in a fixed order
+ */
+#define ht_resize(...) ht_resize_((ht_resize_args){.where = HT_HERE, __VA_ARGS__})
+ht_var ht_resize_(ht_resize_args args);
+/** ht_adaptive_avg_pool(x, size): result i is the mean of floor(i n / size) up to ceil((i + 1) n / size), every axis. */
+#define ht_adaptive_avg_pool(...) ht_adaptive_avg_pool_(__VA_ARGS__, HT_HERE)
+ht_var ht_adaptive_avg_pool_(ht_var x, ht_shape size, const char *where);
+
+typedef struct ht_grid_sample_args {
+    const char *where;
+    ht_var x, grid;
+    int32_t border, align_corners;
+} ht_grid_sample_args;
+/**
+ * Bilinear samples of x [N, C, H, W] at the points grid [N, P, Q, 2] = (x, y), of which -1 to 1 is the image's extent.
+ * returns [N, C, P, Q].
+ *     ht_grid_sample(image, ht_affine_grid(theta, HT_SHAPE(64, 64)))
+ *
+ * .border         0: outside of the image there are zeros; 1: a point outside reads the nearest border   (default 0)
+ * .align_corners  0: -1 and 1 are the outer edges of the first and last pixels; 1: their centres         (default 0)
+ *
+ * Errors     ESHAPE
+ * Derivative in x and in the grid, any order. At a pixel's centre the slope is that to the right; of a point held at the
+ *            border it is 0.
+ */
+#define ht_grid_sample(...) ht_grid_sample_((ht_grid_sample_args){.where = HT_HERE, __VA_ARGS__})
+ht_var ht_grid_sample_(ht_grid_sample_args args);
+
+typedef struct ht_affine_grid_args {
+    const char *where;
+    ht_var theta;
+    ht_shape size;
+    int32_t align_corners;
+} ht_affine_grid_args;
+/**
+ * A grid for ht_grid_sample: theta [N, 2, 3] times (x, y, 1) at each pixel of a result of the size [P, Q]; the rows of
+ * theta give x and y. returns [N, P, Q, 2]. theta = (1 0 0 / 0 1 0) is the identity. .align_corners as there.
+ */
+#define ht_affine_grid(...) ht_affine_grid_((ht_affine_grid_args){.where = HT_HERE, __VA_ARGS__})
+ht_var ht_affine_grid_(ht_affine_grid_args args);
+
+/* ---- normalisation and attention ---- */
+typedef struct ht_norm_args {
+    const char *where;
+    ht_var x, gain, bias;
+    double eps;
+    int32_t groups, axes;
+} ht_norm_args;
+/**
+ * (x - mean) / sqrt(variance + eps) * gain + bias, with the biased variance of each group of numbers.
+ *     ht_batch_norm(x, gain, bias)                a group for each channel
+ *     ht_instance_norm(x, gain, bias)             for each case and channel
+ *     ht_group_norm(x, gain, bias, .groups = 4)   for each case and C / groups channels in a row
+ *     ht_layer_norm(x, gain, bias, .axes = 2)     for everything before the last .axes axes
+ *
+ * x           [N, C, spatial...]; of ht_layer_norm any shape. In ht_batch_norm and ht_group_norm there may be no spatial axis.
+ * gain, bias  [C]; of ht_layer_norm the shape of the last axes. Each may be left out           (default: 1 and 0)
+ * .eps        0 stands for the default                                                          (default 1e-5)
+ * .groups     divides C; no default           .axes  (default 1)
+ *
+ * A group of equal numbers, or of one, gives exactly `bias`, and derivatives that are finite at every order.
+ * Errors      ESHAPE  rank, gain or bias, an empty x, one number alone for a channel in ht_batch_norm
+ *             EINVALID  groups, eps < 0
+ * Derivative  in x, gain and bias, any order. Running statistics: see nn_batch_norm.
+ */
+#define ht_batch_norm(...) ht_batch_norm_((ht_norm_args){.where = HT_HERE, __VA_ARGS__})
+ht_var ht_batch_norm_(ht_norm_args args);
+#define ht_instance_norm(...) ht_instance_norm_((ht_norm_args){.where = HT_HERE, __VA_ARGS__})
+ht_var ht_instance_norm_(ht_norm_args args);
+#define ht_group_norm(...) ht_group_norm_((ht_norm_args){.where = HT_HERE, __VA_ARGS__})
+ht_var ht_group_norm_(ht_norm_args args);
+#define ht_layer_norm(...) ht_layer_norm_((ht_norm_args){.where = HT_HERE, __VA_ARGS__})
+ht_var ht_layer_norm_(ht_norm_args args);
+
+typedef struct ht_attention_args {
+    const char *where;
+    ht_var q, k, v;
+    double scale;
+} ht_attention_args;
+/**
+ * softmax(q k' scale) v, the softmax over the keys: q [..., L, d], k [..., M, d], v [..., M, e] -> [..., L, e]; leading
+ * axes broadcast. .scale is 1 / sqrt(d) by default.
+ *     ht_attention(q, k, v)
+ */
+#define ht_attention(...) ht_attention_((ht_attention_args){.where = HT_HERE, __VA_ARGS__})
+ht_var ht_attention_(ht_attention_args args);
+
+/* ---- losses between a value and a target; means over all elements, scalars ---- */
+/** Mean of |x - target|; derivative 0 where they are equal. */
+#define ht_l1_loss(...) ht_l1_loss_(__VA_ARGS__, HT_HERE)
+ht_var ht_l1_loss_(ht_var x, ht_var target, const char *where);
+/** Mean of (x - target)^2. */
+#define ht_l2_loss(...) ht_l2_loss_(__VA_ARGS__, HT_HERE)
+ht_var ht_l2_loss_(ht_var x, ht_var target, const char *where);
+/** ht_hinge_loss(scores, side): mean of max(0, 1 - score side), with side -1 or 1; derivative 0 at the kink. */
+#define ht_hinge_loss(...) ht_hinge_loss_(__VA_ARGS__, HT_HERE)
+ht_var ht_hinge_loss_(ht_var scores, ht_var side, const char *where);
+/** ht_jaccard_loss(p, t, smooth): 1 - (sum p t + smooth) / (sum p + sum t - sum p t + smooth) over all elements. */
+#define ht_jaccard_loss(...) ht_jaccard_loss_(__VA_ARGS__, HT_HERE)
+ht_var ht_jaccard_loss_(ht_var probabilities, ht_var target, double smooth, const char *where);
+/**
+ * ht_weighted_cross_entropy(logits, target, weight): mean of -(weight t log p + (1 - t) log(1 - p)), p = sigmoid(logit):
+ * a positive counts `weight` times. The weight broadcasts: one number, or [1, C, 1, 1].
+ */
+#define ht_weighted_cross_entropy(...) ht_weighted_cross_entropy_(__VA_ARGS__, HT_HERE)
+ht_var ht_weighted_cross_entropy_(ht_var logits, ht_var target, ht_var weight, const char *where);
+/**
+ * ht_focal_loss(logits, target, focus, balance): mean of -(b t (1 - p)^focus log p + (1 - b)(1 - t) p^focus log(1 - p)),
+ * exact at every magnitude. A balance of 0 leaves both factors, b and 1 - b, out. EINVALID unless focus >= 0 and
+ * 0 <= balance < 1. Source: Lin et al. (2017), Eq. 5.
+ */
+#define ht_focal_loss(...) ht_focal_loss_(__VA_ARGS__, HT_HERE)
+ht_var ht_focal_loss_(ht_var logits, ht_var target, double focus, double balance, const char *where);
 
 /* ---- losses on logits; means over all elements, scalars ---- */
 /** ht_sigmoid_cross_entropy(logits, target): mean of softplus(z) - z t, exact at every magnitude; target in [0, 1]. */

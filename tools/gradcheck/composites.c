@@ -41,15 +41,7 @@ COMPOSITION(layer_conv, with_inputs(tape, store, convolution, in, 0))
 COMPOSITION(layer_up, with_inputs(tape, store, up, in, 0))
 COMPOSITION(dropout, nn_dropout(nn_open(tape, store, .seed = 1), "layer", in[0], 0.3))
 
-/* (x - mean) / sqrt(variance + eps) over the last axis */
-static ht_var layer_norm(ht_var x)
-{
-    ht_shape rows = ht_var_shape(x);
-    rows.dim[rows.rank - 1] = 1;
-    ht_var centred = ht_sub(x, ht_mean_to(x, rows));
-    return ht_div(centred, ht_sqrt(ht_offset(ht_mean_to(ht_square(centred), rows), 1e-5)));
-}
-COMPOSITION(layer_norm, ht_add(ht_mul(layer_norm(in[0]), in[1]), in[2]))
+COMPOSITION(layer_norm, ht_layer_norm(in[0], in[1], in[2]))
 
 /* ---- the softmax family, losses, lists ---- */
 
@@ -73,13 +65,7 @@ COMPOSITION(unit, ht_unit(ht_list(in[0], in[1])).at[0])
 COMPOSITION(dot, ht_dot(ht_list(in[0], in[1]), ht_list(in[2], in[3])))
 COMPOSITION(mean_to, ht_mean_to(in[0], HT_SHAPE(1, 3, 1)))
 
-/* softmax(q k' / sqrt(d)) v */
-static ht_var attention(const ht_var *in, double scale)
-{
-    ht_var scores = ht_scale(ht_matmul(in[0], in[1], .transpose_b = 1), scale);
-    return ht_matmul(ht_softmax(scores, ht_var_shape(scores).rank - 1), in[2]);
-}
-COMPOSITION(attention, attention(in, 0.5))
+COMPOSITION(attention, ht_attention(in[0], in[1], in[2]))
 
 /* ---- pooling ---- */
 

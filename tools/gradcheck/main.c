@@ -54,14 +54,6 @@ static const hti_op *op_named(const char *name, size_t bytes)
     return NULL;
 }
 
-static bool known_subject(const char *name)
-{
-    const hti_op *op = op_named(name, strlen(name));
-    bool known = op && op->kind != HTI_LEAF;
-    for (int32_t i = 0; i < gradcheck_composite_count; i++) known = known || strcmp(gradcheck_composites[i].name, name) == 0;
-    return known;
-}
-
 static bool has_rule(const hti_op *op, uint64_t input)
 {
     bool kind = op->kind == HTI_POINTWISE || op->kind == HTI_LINEAR || op->kind == HTI_MULTILINEAR;
@@ -92,7 +84,7 @@ static bool take_value(const char *option, const char *value, arguments *a)
     uint64_t number;
     if (strcmp(option, "--op") == 0) {
         o->only = value;
-        return known_subject(value) || complain("--op", value, "the name of an op; without --op all of them are listed");
+        return gradcheck_known(value) || complain("--op", value, "the name of an op; without --op all of them are listed");
     }
     if (strcmp(option, "--order") == 0) {
         if (!whole_number(value, &number) || number < 1 || number > GRADCHECK_ORDERS)

@@ -211,7 +211,16 @@ static int32_t draws_for(const gradcheck_options *options, double weight, const 
     return draws < 1 ? 1 : draws > 1000 ? 1000 : (int32_t)draws;
 }
 
-/* Appends the compositions of a name; they stand next to each other. */
+/* "layer norm, two axes" is a sample of the subject layer_norm. */
+static bool is_of(const hti_sample *sample, const char *name)
+{
+    const char *c = sample->name;
+    for (; *c && *c != ','; c++, name++)
+        if (*name != (*c == ' ' ? '_' : *c)) return false;
+    return *name == 0;
+}
+
+/* Appends the compositions of a name; returns how many checks they ask for. */
 static int32_t add_composites(gradcheck_variants *list, const char *name)
 {
     int32_t weight = 0;
@@ -224,6 +233,11 @@ static int32_t add_composites(gradcheck_variants *list, const char *name)
         if (v.low == 0 && v.high == 0) v.low = -1, v.high = 1;
         for (int32_t k = 0; k < c->inputs; k++) v.shape[k] = c->shape[k];
         gradcheck_add(list, v);
+    }
+    for (int32_t i = 0; i < gradcheck_compositions.sample_count; i++) {
+        if (!is_of(&gradcheck_compositions.samples[i], name)) continue;
+        gradcheck_add(list, gradcheck_variant_of(&gradcheck_compositions.samples[i]));
+        if (weight < GRADCHECK_HEAVY) weight = GRADCHECK_HEAVY;
     }
     return weight;
 }
@@ -259,32 +273,52 @@ static bool run_subject(gradcheck_options options, gradcheck_report *report, con
     return !list.short_of_memory;
 }
 
-static bool wanted(const gradcheck_options *options, const char *name)
+/* The name of subject i, in order: ops, compositions, samples of compositions; "" for an op without inputs. */
+static const char *subject_name(int32_t i, char text[64])
 {
-    return !options->only || strcmp(options->only, name) == 0;
+    text[0] = 0;
+    if (i < HTI_OPS) return hti_ops[i]->kind == HTI_LEAF ? text : hti_ops[i]->name;
+    if ((i -= HTI_OPS) < gradcheck_composite_count) return gradcheck_composites[i].name;
+    const char *name = gradcheck_compositions.samples[i - gradcheck_composite_count].name;
+    int32_t k = 0;
+    for (; name[k] && name[k] != ',' && k < 63; k++) text[k] = name[k] == ' ' ? '_' : name[k];
+    text[k] = 0;
+    return text;
 }
 
-/* Whether a composition is the first of its name and no op has that name. */
-static bool heads(int32_t i)
+static int32_t subjects(void) { return HTI_OPS + gradcheck_composite_count + gradcheck_compositions.sample_count; }
+
+static bool named_before(int32_t i, const char *name)
 {
-    const char *name = gradcheck_composites[i].name;
-    for (int32_t id = 0; id < HTI_OPS; id++)
-        if (strcmp(hti_ops[id]->name, name) == 0) return false;
-    return i == 0 || strcmp(gradcheck_composites[i - 1].name, name) != 0;
+    char text[64];
+    for (int32_t k = 0; k < i; k++)
+        if (strcmp(subject_name(k, text), name) == 0) return true;
+    return false;
+}
+
+bool gradcheck_known(const char *name)
+{
+    return *name && (strcmp(name, gradcheck_compositions.name) == 0 || named_before(subjects(), name));
 }
 
 bool gradcheck_run(const gradcheck_options *options, gradcheck_report *report)
 {
     double begin = now();
+    char text[64];
     bool all = true;
-    *report = (gradcheck_report){.row = calloc((size_t)(HTI_OPS + gradcheck_composite_count), sizeof *report->row)};
+    *report = (gradcheck_report){.row = calloc((size_t)subjects() + 1, sizeof *report->row)};
     if (!report->row) return false;
-    for (int32_t id = 0; id < HTI_OPS && all; id++)
-        if (hti_ops[id]->kind != HTI_LEAF && wanted(options, hti_ops[id]->name))
-            all = run_subject(*options, report, hti_ops[id]->name, hti_ops[id]);
-    for (int32_t i = 0; i < gradcheck_composite_count && all; i++)
-        if (heads(i) && wanted(options, gradcheck_composites[i].name))
-            all = run_subject(*options, report, gradcheck_composites[i].name, NULL);
+    for (int32_t i = 0; i < subjects() && all; i++) {
+        const char *name = subject_name(i, text);
+        if (!*name || named_before(i, name) || (options->only && strcmp(options->only, name) != 0)) continue;
+        all = run_subject(*options, report, name, i < HTI_OPS ? hti_ops[i] : NULL);
+    }
+    if (options->dtype == HT_F64 && (!options->only || strcmp(options->only, gradcheck_compositions.name) == 0)) {
+        gradcheck_row *row = &report->row[report->count++];
+        *row = (gradcheck_row){.op = &gradcheck_compositions};
+        snprintf(row->name, sizeof row->name, "%s", gradcheck_compositions.name);
+        gradcheck_rejects_run(&gradcheck_compositions, row);
+    }
     for (int32_t i = 0; i < report->count; i++) {
         report->checks += report->row[i].checks;
         report->failed += report->row[i].failed;

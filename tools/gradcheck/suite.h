@@ -53,8 +53,15 @@ typedef struct gradcheck_composite {
 extern const gradcheck_composite gradcheck_composites[];
 extern const int32_t gradcheck_composite_count;
 
+/* Compositions as samples of an op that is not there; its rejects are the subject of its own name. */
+extern const hti_op gradcheck_compositions;
+
+/* Whether there is a subject of that name. */
+bool gradcheck_known(const char *name);
+
 /* Samples of the op, the same at other shapes and ranges, and what the generators add. */
 void gradcheck_variants_of(const hti_op *op, gradcheck_variants *list);
+gradcheck_variant gradcheck_variant_of(const hti_sample *sample);
 /* The generators: none for most ops. */
 void gradcheck_add_convolutions(const hti_op *op, gradcheck_variants *list);
 void gradcheck_add_products(const hti_op *op, gradcheck_variants *list);

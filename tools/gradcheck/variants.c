@@ -29,7 +29,7 @@ static ht_var record_sample(ht_tape *tape, ht_store *store, const ht_var *in, co
     return ((const hti_sample *)context)->record(tape, in);
 }
 
-static gradcheck_variant variant_of(const hti_sample *sample)
+gradcheck_variant gradcheck_variant_of(const hti_sample *sample)
 {
     gradcheck_variant v = {.inputs = sample->inputs, .low = sample->low, .high = sample->high,
                            .tolerance = sample->tolerance, .record = record_sample, .context = sample};
@@ -62,7 +62,7 @@ void gradcheck_variants_of(const hti_op *op, gradcheck_variants *list)
 {
     const ht_shape shapes[] = {HT_SCALAR, HT_SHAPE(1), HT_SHAPE(0), HT_SHAPE(7), HT_SHAPE(2, 1, 3)};
     for (int32_t i = 0; i < op->sample_count; i++) {
-        gradcheck_variant v = variant_of(&op->samples[i]);
+        gradcheck_variant v = gradcheck_variant_of(&op->samples[i]);
         gradcheck_add(list, v);
         bool equal = op->kind == HTI_POINTWISE;
         for (int32_t k = 1; k < v.inputs; k++) equal = equal && ht_shape_equal(v.shape[0], v.shape[k]);

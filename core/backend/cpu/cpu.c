@@ -23,6 +23,7 @@ static const hti_kernel *const kernels[HTI_OPS] = {
     ENTRY(concat), ENTRY(matmul), ENTRY(conv), ENTRY(conv_input), ENTRY(conv_weight), ENTRY(pool_argmax),
     ENTRY(pool_take), ENTRY(pool_put), ENTRY(window_sum), ENTRY(window_spread), ENTRY(uniform), ENTRY(normal),
     ENTRY(bernoulli),
+    ENTRY(resample), ENTRY(resample_back), ENTRY(place_take), ENTRY(place_put),
 };
 
 /* Large blocks begin on a huge page: a whole network's values touch far fewer pages that way. */

@@ -20,6 +20,10 @@ extern const hti_kernel hti_cpu_sum_to, hti_cpu_argmax, hti_cpu_max_along;
 /* window.c */
 extern const hti_kernel hti_cpu_pool_argmax, hti_cpu_pool_take, hti_cpu_pool_put, hti_cpu_window_sum,
     hti_cpu_window_spread;
+/* resample.c */
+extern const hti_kernel hti_cpu_resample, hti_cpu_resample_back;
+/* place.c */
+extern const hti_kernel hti_cpu_place_take, hti_cpu_place_put;
 /* random.c */
 extern const hti_kernel hti_cpu_uniform, hti_cpu_normal, hti_cpu_bernoulli;
 

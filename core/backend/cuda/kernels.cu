@@ -4,6 +4,8 @@
  * C names, so that a driver can look them up: hti_cuda_NAME_TYPE.
  */
 #include "kernel/kernel.h"
+#include "kernel/place.h"
+#include "kernel/resample.h"
 
 #define T float
 #define HT_NAME(name) name##_f32
@@ -14,6 +16,8 @@
 #include "kernel/window.inl"
 #include "kernel/conv.inl"
 #include "kernel/matmul.inl"
+#include "kernel/place.inl"
+#include "kernel/resample.inl"
 #undef T
 #undef HT_NAME
 #define T double
@@ -25,6 +29,8 @@
 #include "kernel/window.inl"
 #include "kernel/conv.inl"
 #include "kernel/matmul.inl"
+#include "kernel/place.inl"
+#include "kernel/resample.inl"
 #undef T
 #undef HT_NAME
 #define T int32_t
@@ -229,3 +235,55 @@ REAL_FRAMED(conv, hti_conv_frame)
 REAL_FRAMED(conv_input, hti_conv_frame)
 REAL_FRAMED(conv_weight, hti_conv_frame)
 REAL_FRAMED(matmul, hti_matmul_frame)
+
+/* ---- resizing along one axis: both sides [outer][axis][inner]; `size` is that of the result's axis ---- */
+#define RESAMPLE(name, S, T)                                                                      \
+    KERNEL hti_cuda_##name##_##S(hti_resample_attributes a, int64_t count, int64_t size, int64_t from, int64_t inner, \
+                                 T *y, const T *x)                                                \
+    {                                                                                             \
+        ELEMENT(count);                                                                           \
+        const int64_t row = i / inner, line = row / size * from * inner + i % inner;              \
+        y[i] = k_##name##_##S(&a, x + line, inner, row % size);                                   \
+    }
+RESAMPLE(resample, f32, float)
+RESAMPLE(resample, f64, double)
+RESAMPLE(resample_back, f32, float)
+RESAMPLE(resample_back, f64, double)
+
+/* ---- images at points: elements are counted [image][pixel or point][channel], rows and columns are [image][point] ---- */
+
+/* `in` and `out` are strides; spatial[0] is not used: the axes are spatial[1] and spatial[2]. */
+typedef struct hti_cuda_places {
+    hti_cuda_side in, out;
+    int64_t image[2], images, points, channels;
+} hti_cuda_places;
+
+/* The lists of points by pixel that place_put reads: one thread for each image. */
+KERNEL hti_cuda_place_list(hti_cuda_places at, const int32_t *row, const int32_t *column, int32_t *first, int32_t *list)
+{
+    ELEMENT(at.images);
+    hti_place_list(at.image, at.points, row + i * at.points, column + i * at.points,
+                   first + i * (at.image[0] * at.image[1] + 1), list + i * at.points);
+}
+
+#define POINTS(S, T)                                                                              \
+    KERNEL hti_cuda_place_take_##S(hti_cuda_places at, T *y, const T *x, const int32_t *row, const int32_t *column) \
+    {                                                                                             \
+        ELEMENT(at.images * at.points * at.channels);                                             \
+        const int64_t channel = i % at.channels, point = i / at.channels, image = point / at.points; \
+        y[image * at.out.image + channel * at.out.channel + point % at.points * at.out.spatial[2]] = \
+            k_place_take_##S(at.image, x + image * at.in.image + channel * at.in.channel, &at.in.spatial[1], \
+                             row[point], column[point]);                                          \
+    }                                                                                             \
+    KERNEL hti_cuda_place_put_##S(hti_cuda_places at, T *y, const T *g, const int32_t *first, const int32_t *list) \
+    {                                                                                             \
+        const int64_t pixels = at.image[0] * at.image[1];                                         \
+        ELEMENT(at.images * pixels * at.channels);                                                \
+        const int64_t channel = i % at.channels, pixel = i / at.channels % pixels, image = i / at.channels / pixels; \
+        const int32_t *begin = first + image * (pixels + 1) + pixel;                              \
+        y[image * at.out.image + channel * at.out.channel + pixel * at.out.spatial[2]] =          \
+            k_place_put_##S(g + image * at.in.image + channel * at.in.channel, at.in.spatial[2],  \
+                            list + image * at.points, begin[0], begin[1]);                        \
+    }
+POINTS(f32, float)
+POINTS(f64, double)
