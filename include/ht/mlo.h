@@ -87,6 +87,16 @@ typedef struct mlo_round {
 #define mlo_record(...) mlo_record_((mlo_args){.where = HT_HERE, __VA_ARGS__})
 mlo_round mlo_record_(mlo_args args);
 
+/**
+ * Checks the total derivative of a recorded round, on an F64 tape, against differences of the last loss through the whole
+ * round: every level steps anew at each point.
+ *     mlo_check(&round, 3, nn_params(architecture), device, .seed = 1)
+ * count is the number of levels; the values are the last level's unknowns; then follows what ht_gradcheck takes, of which
+ * .value, .gradient and .orders are set here. Methods that approximate need a .tolerance.
+ */
+#define mlo_check(round, count, ...) mlo_check_(round, count, (ht_gradcheck_args){.where = HT_HERE, .inputs = __VA_ARGS__})
+ht_gradcheck_result mlo_check_(const mlo_round *round, int32_t count, ht_gradcheck_args args);
+
 #ifdef __cplusplus
 }
 #endif
