@@ -16,9 +16,9 @@
 #define AGREEMENT 1e-11
 #define COORDINATES 2
 /* Steps relative to the size of a move: the usual one, larger ones against rounding, smaller ones against kinks. */
-static const double steps[] = {2e-3, 1.6e-2, 0.128, 5e-4, 1.25e-4, 3.125e-5, 7.8125e-6, 1.953125e-6, 4.8828125e-7};
+static const double steps[] = {2e-3, 5e-3, 1.6e-2, 0.128, 8e-4, 2e-4, 5e-5, 1.25e-5, 3e-6, 7.5e-7};
 #define STEPS ((int32_t)(sizeof steps / sizeof steps[0]))
-#define LARGER_STEPS 2
+#define LARGER_STEPS 3
 
 /* One draw in progress. */
 typedef struct draw {
@@ -89,6 +89,17 @@ static void set_program(draw *d, ht_program *program)
     }
 }
 
+/*
+ * What errors of an order are relative to: what its numbers and those that it is the difference of are summed up from; and
+ * a thousandth of what the lower orders are, since saturated terms leave their rounding behind when they cancel.
+ */
+static double size_of(const draw *d, int32_t order)
+{
+    double most = 0;
+    for (int32_t o = 0; o <= order; o++) most = fmax(most, d->scale[o]);
+    return d->scale[order - 1] + d->scale[order] + 1e-3 * most + DBL_MIN;
+}
+
 /* ---- differences ---- */
 
 /* Runs with one input moved; `branches` receives which branches were taken, `scalars` the value of each order. */
@@ -150,10 +161,10 @@ static differences difference(draw *d, int32_t k, const double *direction, int64
         bool smooth = extrapolate(d, k, direction, coordinate, steps[s] * unit_step, value, change);
         if (!smooth && s <= LARGER_STEPS) s = LARGER_STEPS; /* a kink is near: only smaller steps */
         for (int32_t o = 0; smooth && o < g->orders; o++) {
-            double allowed = g->args->tolerance * (d->scale[o] + d->scale[o + 1]) + DBL_MIN;
+            double allowed = g->args->tolerance * size_of(d, o + 1);
             if (found.why[o] == BELIEVED) continue;
             found.value[o] = value[o];
-            found.why[o] = !isfinite(value[o]) ? NOT_FINITE : change[o] <= allowed / 2 ? BELIEVED : DOUBTFUL;
+            found.why[o] = !isfinite(value[o]) ? NOT_FINITE : change[o] <= allowed ? BELIEVED : DOUBTFUL;
             open -= found.why[o] == BELIEVED;
         }
     }
@@ -176,8 +187,7 @@ static void judge(draw *d, check c)
                                           "believe", "the difference is not finite"};
     ht_gradcheck_result *r = d->result;
     char where[160];
-    double scale = d->scale[c.order - 1] + d->scale[c.order], off = fabs(c.got - c.expected);
-    double relative = off == 0 ? 0 : off / fmax(scale, DBL_MIN);
+    double scale = size_of(d, c.order), off = fabs(c.got - c.expected), relative = off == 0 ? 0 : off / scale;
     bool skipped = (c.why == KINKED || c.why == DOUBTFUL) && isfinite(c.got);
     bool good = !skipped && c.why == BELIEVED && isfinite(c.got) && relative <= c.allowed;
     bool first = good ? false : skipped ? r->skipped == 0 && r->failed == 0 : r->failed == 0;
