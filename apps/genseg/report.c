@@ -154,18 +154,18 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Median of what is computed, its sum in *sum; NAN if nothing is. */
-static double median_seconds(const genseg_table *log, double *sum, bool *refused)
+/* Median of the rounds' times, NAN if there are none; in *all the time of all. The log counts on from round to round. */
+static double median_seconds(const genseg_table *log, double *all, bool *refused)
 {
     const double *seconds = log->column[GENSEG_LOG_SECONDS];
     double *sorted = malloc((size_t)log->count * sizeof *sorted + 1), median = (double)NAN;
     if (!sorted) *refused = true;
     size_t count = 0;
-    *sum = 0;
+    *all = 0;
     for (int64_t i = 0; i < log->count && sorted; ++i) {
-        if (isnan(seconds[i])) continue;
-        sorted[count++] = seconds[i];
-        *sum += seconds[i];
+        if (!(seconds[i] >= *all)) continue;
+        sorted[count++] = seconds[i] - *all;
+        *all = seconds[i];
     }
     if (count > 0) {
         qsort(sorted, count, sizeof *sorted, ascending);
@@ -192,7 +192,7 @@ static void put_duration(genseg_html *html, double seconds)
 static void put_run_tiles(genseg_html *html, const genseg_report *report)
 {
     const genseg_table *log = &report->log;
-    double sum, median = median_seconds(log, &sum, &html->refused);
+    double all, median = median_seconds(log, &all, &html->refused);
     open_tile(html, "", "Rounds</div><div class=\"value\">");
     genseg_html_number(html, log->count > 0 ? log->column[GENSEG_LOG_ROUND][log->count - 1] : 0, 15);
     genseg_html_raw(html, "</div><div class=\"more\">");
@@ -205,7 +205,7 @@ static void put_run_tiles(genseg_html *html, const genseg_report *report)
     open_tile(html, "", "Time per round</div><div class=\"value\">");
     genseg_html_number(html, median, 3);
     genseg_html_raw(html, isnan(median) ? "</div><div class=\"more\">" : " <small>s</small></div><div class=\"more\">median; all rounds ");
-    if (!isnan(median)) put_duration(html, sum);
+    if (!isnan(median)) put_duration(html, all);
     genseg_html_raw(html, "</div></div>\n");
     if (!genseg_facts_find(&report->settings, "method")) return;
     open_tile(html, "", "Method</div><div class=\"value\">");
@@ -344,7 +344,7 @@ static void put_facts(genseg_html *html, const genseg_facts *facts)
         genseg_html_raw(html, "<tr><td class=\"key-name\">");
         genseg_html_text(html, facts->key[i]);
         genseg_html_raw(html, "</td><td class=\"text mono\">");
-        genseg_html_text(html, facts->value[i]);
+        genseg_html_text(html, *facts->value[i] ? facts->value[i] : "none");
         genseg_html_raw(html, "</td></tr>");
     }
     genseg_html_raw(html, "</tbody></table></div>");
