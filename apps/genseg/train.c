@@ -270,12 +270,27 @@ static bool exists(const char *run, const char *name)
     return stat(path, &facts) == 0;
 }
 
+/* Whether the folder that a new one is to be made in is there. What else may be wrong with it is seen when it is used. */
+static bool parent_exists(const char *run)
+{
+    char parent[GENSEG_TEXT];
+    snprintf(parent, sizeof parent, "%.900s", run);
+    size_t length = strlen(parent);
+    while (length > 0 && parent[length - 1] == '/') length--;
+    while (length > 0 && parent[length - 1] != '/') length--;
+    parent[length] = 0;
+    return length == 0 || access(parent, F_OK) == 0 || errno != ENOENT;
+}
+
 /* A new run fills a folder of its own; what a run left there that was killed in its first moments is no hindrance. */
 static ht_status check_room(const char *run, ht_error *error)
 {
     DIR *folder = opendir(run);
     int reason = errno;
-    if (!folder && access(run, F_OK) != 0) return HT_OK; /* whether it can be made is seen when it is */
+    if (!folder && access(run, F_OK) != 0 && parent_exists(run)) return HT_OK;
+    if (!folder && reason == ENOENT)
+        return ht_fail(error, HT_EINVALID, "%.300s: to be made in a folder that does not exist; expected one that does; make it, "
+                       "or choose another --out", run);
     if (!folder)
         return ht_fail(error, reason == ENOTDIR ? HT_EINVALID : HT_EIO, "%.300s: %s; expected a new or an empty folder; choose "
                        "another --out", run, reason == ENOTDIR ? "not a folder" : strerror(reason));
