@@ -15,8 +15,8 @@ fi
 for source in "$root"/examples/*.c; do
     name=$(basename "$source" .c)
     count=$((count + 1))
-    # shellcheck disable=SC2046 # flags are words
-    if cc -std=c17 -Wall -Wextra -Wpedantic -Werror "$source" $(pkg-config --cflags --libs hypertape) -o "$work/$name" \
+    # by eval, for pkg-config escapes the blanks of a path
+    if eval 'cc -std=c17 -Wall -Wextra -Wpedantic -Werror "$source" '"$(pkg-config --cflags --libs hypertape)"' -o "$work/$name"' \
         >"$work/log" 2>&1 && "$work/$name" >>"$work/log" 2>&1; then
         echo "ok $count - $name: $(tail -n 1 "$work/log")"
     else
