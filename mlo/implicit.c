@@ -14,18 +14,25 @@ static ht_var rate_of(const mlo_recording *r, const mlo_level *level)
 
 static int32_t terms(const mlo_level *level) { return level->solver_steps > 0 ? level->solver_steps : 10; }
 
+/* Adds weight (d outputs / d what the level sees)' u; w is a leaf, whatever led to it. */
+static void hand_on(mlo_walk *walk, int32_t i, ht_vars outputs, ht_vars u, ht_vars w, ht_var weight)
+{
+    const mlo_recording *r = walk->r;
+    ht_vars others = mlo_leaves(r, i), found = ht_vjp_(outputs, u, ht_vars_join(others, w), r->args.where);
+    if (found.count < others.count) return;
+    mlo_add_found(walk, i, ht_vars_new(r->args.tape, found.at, others.names, others.count), weight);
+}
+
 static void fixed_point(mlo_walk *walk, int32_t i, ht_vars v)
 {
     mlo_recording *r = walk->r;
     const char *where = r->args.where;
     const mlo_taken *s = &r->taken[i][r->steps[i] - 1];
     ht_var one = ht_fill_(r->args.tape, 1, HT_SCALAR, where);
-    ht_vars u = v, others = mlo_leaves(r, i);
+    ht_vars u = v;
     for (int32_t k = 1; k < terms(&r->args.levels[i]); k++)
         u = ht_add_scaled_(v, ht_vjp_(s->next, u, s->w, where), one, where);
-    ht_vars found = ht_vjp_(s->next, u, ht_vars_join(others, s->w), where); /* w is a leaf, whatever led to it */
-    mlo_add_found(walk, i, found.count >= others.count ? ht_vars_new(r->args.tape, found.at, others.names, others.count) : found,
-                  (ht_var){0});
+    hand_on(walk, i, s->next, u, s->w, (ht_var){0});
     r->round.residual[i] = ht_norm_(ht_add_scaled_(s->next, s->w, ht_neg_(one, where), where), where);
 }
 
@@ -44,7 +51,5 @@ void mlo_implicit_rule(mlo_walk *walk, int32_t i, ht_vars v)
     r->round.residual[i] = ht_norm_(gradient, where);
     mlo_system system = {where, gradient, w, v, level->solver, terms(level), level->damping, {0}};
     if (level->solver == MLO_NEUMANN || level->solver == MLO_IDENTITY) system.rate = rate_of(r, level);
-    ht_vars u = mlo_solve(&system);
-    ht_var minus = ht_fill_(r->args.tape, -1, HT_SCALAR, where);
-    mlo_add_found(walk, i, ht_vjp_(gradient, u, mlo_leaves(r, i), where), minus);
+    hand_on(walk, i, gradient, mlo_solve(&system), w, ht_fill_(r->args.tape, -1, HT_SCALAR, where));
 }
