@@ -96,7 +96,7 @@ static ht_var c3_validation(const mlo_point *at, void *context)
     return half_square(ht_sub(s, ht_constant(s.tape, target, HT_SHAPE(N))));
 }
 
-static void test_c3(const char *name, mlo_solver solver, int32_t steps, int32_t solver_steps, double rate)
+static void test_c3(const char *name, mlo_solver lower, mlo_solver upper, int32_t steps, int32_t solver_steps, double rate)
 {
     static const double expected[N] = {1.61685888, 0.90722495, 0.64570809, 0.50546404};
     static const double alpha[N] = {0.3, -0.2, 0.1, 0.4}, zero[N] = {0};
@@ -113,7 +113,7 @@ static void test_c3(const char *name, mlo_solver solver, int32_t steps, int32_t 
         {.name = "A", .scope = nn_open(tape, c.A), .loss = c3_validation},
     };
     for (int i = 0; i < 2; i++) {
-        levels[i].solver = solver;
+        levels[i].solver = i ? upper : lower;
         levels[i].solver_steps = solver_steps;
     }
     mlo_round round = mlo_record(tape, levels, 3);
@@ -458,15 +458,128 @@ static void test_check(void)
     release(&q);
 }
 
+/* ---- optimisers, kinks, held edges ---- */
+
+typedef struct trained {
+    quadratic q;
+    ht_store *moments;
+    int adam;
+} trained;
+
+static ht_vars optimiser(ht_vars w, ht_vars gradient, void *context)
+{
+    trained *t = context;
+    return t->adam ? nn_adam(t->moments, w, gradient, .rate = 0.05) : nn_rmsprop(t->moments, w, gradient, .rate = 0.05, .momentum = 0.5);
+}
+
+/* Half of the weights are not seen by this loss' data: their gradients are exactly zero. */
+static ht_var half_blind(const mlo_point *at, void *context)
+{
+    (void)context;
+    static const double mask[N] = {1, 0, 1, 0};
+    ht_var w = value(at, "w"), x = value(at, "x"), m = ht_constant(w.tape, mask, HT_SHAPE(N));
+    ht_var seen = ht_mul(w, m);
+    return ht_add(ht_sum(ht_mul(ht_exp(x), ht_square(seen))), ht_sum(ht_sin(ht_mul(seen, x))));
+}
+
+static mlo_args record_trained(ht_tape *tape, void *context)
+{
+    trained *t = context;
+    mlo_args args = record(tape, &t->q);
+    t->q.level[0] = (mlo_level){"w", t->q.level[0].scope, half_blind, optimiser, .context = t, .steps = 5};
+    args.look_ahead = MLO_OPTIMIZER;
+    return args;
+}
+
+static void test_optimiser(int adam)
+{
+    trained t = {.q = make(77, 1), .moments = ht_store_new(device), .adam = adam};
+    mlo_problem problem = {record_trained, NULL, &t};
+    mlo_check_row rows[3];
+    ht_error error = {0};
+    uint64_t before = ht_store_hash(t.q.W), moments = 0;
+    mlo_check_report report = mlo_check(device, problem, rows, 1, .error = &error);
+    moments = ht_store_hash(t.moments);
+    report = mlo_check(device, problem, rows, 3, .seed = 8, .error = &error);
+    tap_ok(report.ok && report.judged == 3, "5 steps of %s, half of the gradients 0: error %.1e %s", adam ? "Adam" : "RMSprop",
+           report.worst >= 0 ? rows[report.worst].error : NAN, error.message);
+    tap_ok(before == ht_store_hash(t.q.W) && moments == ht_store_hash(t.moments), "weights and moments are as before");
+    ht_store_free(t.moments);
+    release(&t.q);
+}
+
+/* A kink at distance 1e-3 of x[0]; x = 0 in the other places lies on it: no difference there proves anything. */
+static ht_var kinked(const mlo_point *at, void *context)
+{
+    (void)context;
+    ht_var w = value(at, "w"), x = value(at, "x");
+    return half_square(ht_sub(w, ht_relu(ht_scale(x, 2))));
+}
+
+static mlo_args record_kinked(ht_tape *tape, void *context)
+{
+    quadratic *q = context;
+    mlo_args args = record(tape, q);
+    q->level[0].loss = kinked;
+    return args;
+}
+
+static void test_kinks(void)
+{
+    quadratic q = make(88, 1);
+    static const double near[N] = {1e-3, 0.5, -2e-3, 1}, on[N] = {0};
+    mlo_problem problem = {record_kinked, NULL, &q};
+    mlo_check_row rows[6];
+    q.level[0] = (mlo_level){.rate = 0.3, .steps = 2};
+    ht_store_set(q.X, "value", near, N, NULL);
+    mlo_check_report report = mlo_check(device, problem, rows, 6, .seed = 4);
+    tap_ok(report.ok && report.judged == 6, "kinks nearby are stepped around: %d judged, error %.1e, step %.1e",
+           (int)report.judged, report.worst >= 0 ? rows[report.worst].error : NAN, rows[0].step);
+    ht_store_set(q.X, "value", on, N, NULL);
+    report = mlo_check(device, problem, rows, 6, .seed = 4);
+    tap_ok(!report.ok && report.judged == 0 && rows[0].kinks > 0, "on a kink nothing is judged, and nothing is called wrong");
+    FILE *file = tmpfile();
+    if (file) mlo_check_print(&report, rows, file);
+    tap_ok(file && ftell(file) > 300, "the table says so");
+    if (file) fclose(file);
+    release(&q);
+}
+
+/* Held edges: path is what a walk finds without them, direct with them alone; both by every method. */
+static void test_held(mlo_solver solver)
+{
+    quadratic q = make(91, 1);
+    double both[2 * N] = {0}, u[N], v[N], direct[N];
+    converge(&q);
+    ht_tape *tape = ht_tape_new(HT_F64);
+    q.level[0] = (mlo_level){.rate = 0.4, .steps = 80, .solver = solver, .solver_steps = 80, .solver_rate = 0.4};
+    mlo_args args = record(tape, &q);
+    q.level[0].hold = "x";
+    args.where = HT_HERE;
+    mlo_round round = mlo_record_(args);
+    run(tape, ht_vars_join(round.path, round.direct), both);
+    for (int i = 0; i < N; i++) v[i] = q.w[i] - q.c[i];
+    solve(q.H, v, u);
+    product(q.B, u, direct, 0);
+    for (int i = 0; i < N; i++) direct[i] = -direct[i];
+    tap_ok(distance(both, q.x) < 1e-12 && distance(both + N, direct) < 1e-9, "solver %d, held: path off by %.1e, direct by %.1e",
+           (int)solver, distance(both, q.x), distance(both + N, direct));
+    ht_tape_free(tape);
+    release(&q);
+}
+
 int main(void)
 {
     ht_error error = {0};
     device = ht_device_open("cpu", 1, &error);
     if (!tap_ok(device != NULL, "device: %s", error.message)) return tap_done();
-    test_c3("CG", MLO_CG, 1, 8, 1);
-    test_c3("normal CG", MLO_NORMAL_CG, 60, 8, 0.5);
-    test_c3("unrolling 60 steps", MLO_UNROLLED, 60, 0, 0.5);
-    test_c3("fixed point", MLO_FIXED_POINT, 60, 60, 0.5);
+    test_c3("CG", MLO_CG, MLO_CG, 1, 8, 1);
+    test_c3("normal CG", MLO_NORMAL_CG, MLO_NORMAL_CG, 60, 8, 0.5);
+    test_c3("unrolling 60 steps", MLO_UNROLLED, MLO_UNROLLED, 60, 0, 0.5);
+    test_c3("fixed point", MLO_FIXED_POINT, MLO_FIXED_POINT, 60, 60, 0.5);
+    test_c3("CG below unrolled steps", MLO_CG, MLO_UNROLLED, 60, 8, 0.5);
+    test_c3("unrolled steps below CG", MLO_UNROLLED, MLO_CG, 60, 8, 0.5);
+    test_c3("differences below a fixed point", MLO_DIFFERENCE, MLO_FIXED_POINT, 60, 60, 0.5);
     test_c4();
     test_series();
     test_truncated();
@@ -476,6 +589,10 @@ int main(void)
     test_streams();
     test_compare();
     test_check();
+    test_optimiser(1);
+    test_optimiser(0);
+    test_kinks();
+    for (mlo_solver solver = MLO_UNROLLED; solver <= MLO_FIXED_POINT; solver++) test_held(solver);
     ht_device_close(device);
     return tap_done();
 }
