@@ -88,7 +88,8 @@ static ht_status record_procedure(checking *c, ht_tape *tape, ht_vars *branches)
     if (ht_tape_error(tape)->status == HT_OK) *branches = ht_branches(loss);
     c->branch_outputs = branches->count;
     ht_vars one = ht_ok(loss) ? ht_list(loss) : (ht_vars){0};
-    c->procedure = mlo_program(&c->a.problem, tape, c->a.device, branches->count ? ht_vars_join(one, *branches) : one, c->a.error);
+    if (branches->count > 0) one = ht_vars_join(one, *branches);
+    c->procedure = mlo_program(&c->a.problem, tape, c->a.device, one, c->a.error);
     return c->a.error->status;
 }
 
