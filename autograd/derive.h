@@ -8,6 +8,8 @@
 
 /* a + b where an empty value is a symbolic zero. */
 ht_var hti_accumulate(ht_var a, ht_var b, const char *where);
+/* What the rule of an input gave, or its multiple if that rule is planted on the tape (hti_tape_plant). */
+ht_var hti_planted(const hti_call *call, int32_t input, ht_var part);
 /* partial . cotangent of a POINTWISE op, without the multiplication by constant one. */
 ht_var hti_pointwise_rule(const hti_call *call, int32_t input, ht_var direction);
 

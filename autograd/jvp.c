@@ -17,7 +17,7 @@ static ht_var push_linear(const hti_walk *walk, const hti_call *call, int32_t k)
     for (int32_t i = 0; i < call->inputs; i++) {
         in[i] = call->in[i];
         if (i != k && (k >= 0 || !hti_carries(call->op, i))) continue;
-        in[i] = walk->value[call->in[i].id];
+        in[i] = hti_planted(call, i, walk->value[call->in[i].id]);
         if (!ht_ok(in[i])) in[i] = ht_fill_(call->tape, 0, ht_var_shape(call->in[i]), call->where);
     }
     return hti_emit(call->tape, call->op->id, call->attributes, in, call->inputs, call->where);

@@ -34,7 +34,7 @@ static void pull(hti_walk *walk, ht_var self, ht_var cotangent)
         int32_t from = call.in[k].id;
         if (!hti_carries(call.op, k) || !walk->reached[from]) continue;
         ht_var part = call.op->kind == HTI_POINTWISE ? hti_pointwise_rule(&call, k, cotangent)
-                                                     : call.op->transpose(&call, k, cotangent);
+                                                     : hti_planted(&call, k, call.op->transpose(&call, k, cotangent));
         walk->value[from] = hti_accumulate(walk->value[from], part, call.where);
     }
 }

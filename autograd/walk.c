@@ -12,9 +12,16 @@ ht_var hti_accumulate(ht_var a, ht_var b, const char *where)
     return ht_add_(a, b, where);
 }
 
+ht_var hti_planted(const hti_call *call, int32_t input, ht_var part)
+{
+    const hti_plant *plant = &call->tape->plant;
+    if (plant->factor == 0 || plant->op != call->op->id || plant->input != input || !ht_ok(part)) return part;
+    return ht_scale_(part, plant->factor, call->where);
+}
+
 ht_var hti_pointwise_rule(const hti_call *call, int32_t input, ht_var direction)
 {
-    return ht_mul_(call->op->partial(call, input), direction, call->where);
+    return hti_planted(call, input, ht_mul_(call->op->partial(call, input), direction, call->where));
 }
 
 bool hti_all_on(const ht_tape *tape, ht_vars list)

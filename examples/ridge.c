@@ -76,8 +76,8 @@ static double closed_form(double theta)
     return -exp(theta) * (u[0] * w[0] + u[1] * w[1]);
 }
 
-/* The recorded derivative, off from the closed form by so much. */
-static double derivative(ht_device *device, ridge *r, ht_error *error)
+/* The recorded derivative, off from the closed form by so much; and whether it is that of the procedure. */
+static double derivative(ht_device *device, ridge *r, int *checked, ht_error *error)
 {
     double h = NAN;
     ht_tape *tape = ht_tape_new(HT_F64);
@@ -89,6 +89,9 @@ static double derivative(ht_device *device, ridge *r, ht_error *error)
         ht_get_at(program, 0, &h, 1);
     }
     printf("dL/dtheta by CG %.12f, closed form %.12f\n", h, closed_form(-0.5));
+    ht_gradcheck_result found = mlo_check(&round, 2, nn_params(problem.levels[1].scope), device, .seed = 1);
+    printf("against differences of the procedure: %d checks, worst %.1e %s\n", (int)found.checks, found.worst, found.message);
+    *checked = found.status == HT_OK && found.checks > 0 && found.failed + found.skipped == 0;
     ht_program_free(program);
     ht_tape_free(tape);
     return fabs(h - closed_form(-0.5));
@@ -99,20 +102,17 @@ int main(void)
     ht_error error = {0};
     ht_device *device = ht_device_open("cpu", 1, &error);
     ridge r = {.weights = ht_store_new(device), .penalty = ht_store_new(device)};
-    double off = derivative(device, &r, &error);
+    int checked = 0;
+    double off = derivative(device, &r, &checked, &error);
 
     mlo_problem problem = {record, NULL, &r};
     mlo_row rows[MLO_VARIANTS];
     int32_t count = mlo_compare(device, problem, rows, MLO_VARIANTS, .error = &error);
     mlo_compare_print(rows, count, stdout);
 
-    mlo_check_row checked[2];
-    mlo_check_report report = mlo_check(device, problem, checked, 2, .seed = 1, .error = &error);
-    mlo_check_print(&report, checked, stdout);
-
     if (error.status != HT_OK) fprintf(stderr, "%s\n", error.message);
     ht_store_free(r.weights);
     ht_store_free(r.penalty);
     ht_device_close(device);
-    return off < 1e-12 && count == MLO_VARIANTS && report.ok ? 0 : 1;
+    return off < 1e-12 && count == MLO_VARIANTS && checked ? 0 : 1;
 }

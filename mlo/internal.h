@@ -80,7 +80,7 @@ typedef struct mlo_system {
 ht_vars mlo_solve(const mlo_system *system);
 
 /* ---- run.c: programs of mlo_compare and mlo_check ---- */
-/* Compiles and feeds; the program leaves no trace: the tape's writes are taken back. NULL and a filled record if refused. */
+/* Compiles and sets inputs; the program leaves no trace: it has none of the tape's writes. NULL and a filled record if refused. */
 ht_program *mlo_program(const mlo_problem *problem, ht_tape *tape, ht_device *device, ht_vars outputs, ht_error *error);
 /* Numbers in all of a list. */
 int64_t mlo_numbers(ht_vars list);

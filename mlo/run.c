@@ -7,13 +7,23 @@
 
 ht_program *mlo_program(const mlo_problem *problem, ht_tape *tape, ht_device *device, ht_vars outputs, ht_error *error)
 {
-    for (int32_t i = 0; i < tape->slot_count; i++) tape->slots[i].written = false;
+    bool *written = calloc((size_t)tape->slot_count + 1, sizeof *written);
+    if (!written) {
+        ht_fail(error, HT_ENOMEM, "mlo: no memory for a program");
+        return NULL;
+    }
+    for (int32_t i = 0; i < tape->slot_count; i++) {
+        written[i] = tape->slots[i].written;
+        tape->slots[i].written = false;
+    }
     ht_program *program = ht_compile(tape, device, outputs, .error = error);
+    for (int32_t i = 0; i < tape->slot_count; i++) tape->slots[i].written = written[i];
+    free(written);
     if (!program) return NULL;
-    ht_status status = problem->feed ? problem->feed(program, problem->context) : HT_OK;
+    ht_status status = problem->set ? problem->set(program, problem->context) : HT_OK;
     if (status == HT_OK) return program;
     const ht_error *stopped = ht_program_error(program);
-    ht_fail(error, status, "%s", stopped->status != HT_OK ? stopped->message : "mlo: the problem's feed refused");
+    ht_fail(error, status, "%s", stopped->status != HT_OK ? stopped->message : "mlo: the problem's .set refused");
     ht_program_free(program);
     return NULL;
 }

@@ -3,6 +3,7 @@
 #
 #   core | autograd | nn | mlo | apps | tools
 #                                         only leftwards; core itself: base -> tape -> store -> plan -> backend
+#   tools                                 neither core/plan nor core/backend
 #   include/ht, examples                  <ht/...> and the C library
 #   apps                                  <ht/...> and the program's own directory
 #   CUDA, oneDNN, BLAS                    below core/backend; pictures and JSON below apps and tools; zlib in core/store and apps
@@ -80,7 +81,9 @@ function look_at_own(file, name,    target, from, to) {
             finding(6, "\"" name "\": an application sees <ht/...> and its own directory")
     } else if (from == "include" || from == "examples")
         finding(1, "\"" name "\": only <ht/...> here")
-    else if (!(to in place) || place[to] > place[from])
+    else if (from == "tools") {
+        if (target ~ "^core/(plan|backend)/") finding(7, "\"" name "\" is not for tools")
+    } else if (!(to in place) || place[to] > place[from])
         finding(1, "\"" name "\" lies to the right")
     else if (from == "core" && !within_core(file, target))
         finding(2, "\"" name "\" is not for core/" component(file, 2))
@@ -95,11 +98,12 @@ BEGIN {
     rule[4] = "pictures and JSON only below apps and tools, zlib below apps and in core/store"
     rule[5] = "every include names one file that is there"
     rule[6] = "an application sees the public headers only"
-    rule[7] = "there are sources"
+    rule[7] = "tools see neither plans nor backends"
+    rule[8] = "there are sources"
 }
 { file[++files] = $0; exists[$0] = 1 }
 END {
-    if (files == 0) found[7] = "# nothing to look at\n"
+    if (files == 0) found[8] = "# nothing to look at\n"
     for (f = 1; f <= files; f++) {
         line = 0
         while ((getline text < file[f]) > 0) {
@@ -119,10 +123,10 @@ END {
         close(file[f])
     }
     bad = 0
-    for (r = 1; r <= 7; r++) {
+    for (r = 1; r <= 8; r++) {
         printf "%s %d - %s\n%s", found[r] == "" ? "ok" : "not ok", r, rule[r], found[r]
         if (found[r] != "") bad = 1
     }
-    print "1..7"
+    print "1..8"
     exit bad
 }'

@@ -1,168 +1,100 @@
 /*
- * mlo_compare and mlo_check on problems whose answers are known: what they must find out, what they must not call wrong, and
- * that they leave every store as it was.
+ * The checker of hypergradients, as users call it: three levels on vectors, exact and by finite differences, with a held
+ * edge, with an optimiser that is looked through; and derivatives that are wrong, which it has to notice.
  */
-#include <math.h>
-#include <stdio.h>
+#include <stdbool.h>
 #include <string.h>
 
-#include "quadratic.h"
+#include <ht/mlo.h>
+
 #include "tap.h"
 
-#define N QUADRATIC_N
+enum { LEVELS = 3 };
 
 static ht_device *device;
 
-static void test_compare(void)
-{
-    quadratic q = quadratic_make(device, 55, 1);
-    quadratic_converge(&q);
-    q.level[0] = (mlo_level){.rate = 0.5, .steps = 60, .solver_steps = 40};
-    uint64_t before[2] = {ht_store_hash(q.X), ht_store_hash(q.W)};
-    mlo_problem problem = {quadratic_record, NULL, &q};
-    mlo_row rows[MLO_VARIANTS];
-    ht_error error = {0};
-    int32_t n = mlo_compare(device, problem, rows, MLO_VARIANTS, .error = &error);
-    if (!tap_ok(n == MLO_VARIANTS, "mlo_compare gives %d rows: %s", (int)n, error.message)) return;
-    static const double most[MLO_VARIANTS] = {0, 10, 1e-8, 10, 1e-5, 1e-5, 1e-9, 1e-9};
-    for (int i = 0; i < n; i++)
-        tap_ok(rows[i].status == HT_OK && rows[i].error <= most[i] && rows[i].cosine > 0.5 && rows[i].cosine < 1 + 1e-12 &&
-                   rows[i].seconds > 0 && rows[i].arena_bytes > 0, "%s: error %.1e, cosine %.6f, residual %.1e%s", rows[i].name,
-               rows[i].error, rows[i].cosine, rows[i].residual, rows[i].note);
-    tap_ok(rows[1].error > 1e-3 && rows[3].error > 1e-3, "one step and the identity are seen to be approximations");
-    tap_ok(before[0] == ht_store_hash(q.X) && before[1] == ht_store_hash(q.W), "comparing changes no store");
-    FILE *file = tmpfile();
-    if (file) mlo_compare_print(rows, n, file);
-    tap_ok(file && ftell(file) > 500, "the table has its rows");
-    if (file) fclose(file);
-    quadratic_release(&q);
-}
-
-static void test_check(void)
-{
-    quadratic q = quadratic_make(device, 66, 1);
-    q.cubic = 0.3;
-    q.level[0] = (mlo_level){.rate = 0.3, .steps = 4};
-    mlo_problem problem = {quadratic_record, NULL, &q};
-    mlo_check_row rows[4];
-    ht_error error = {0};
-    uint64_t before[2] = {ht_store_hash(q.X), ht_store_hash(q.W)};
-    mlo_check_report report = mlo_check(device, problem, rows, 4, .seed = 3, .error = &error);
-    tap_ok(report.ok && report.judged == 4, "mlo_check agrees with the exact derivative: error %.1e %s",
-           report.worst >= 0 ? rows[report.worst].error : NAN, error.message);
-    tap_ok(before[0] == ht_store_hash(q.X) && before[1] == ht_store_hash(q.W), "checking changes no store");
-    q.level[0].truncate = 3;
-    report = mlo_check(device, problem, rows, 4, .seed = 3);
-    tap_ok(!report.ok && report.judged == 4, "a truncated derivative is found out: error %.1e", rows[0].error);
-    q.level[0] = (mlo_level){.rate = 0.3, .steps = 100, .solver = MLO_CG};
-    report = mlo_check(device, problem, rows, 4, .seed = 3);
-    tap_ok(report.ok && report.residual < 1e-10, "CG where the level is converged: error %.1e, residual %.1e",
-           report.worst >= 0 ? rows[report.worst].error : NAN, report.residual);
-    q.level[0].steps = 3;
-    report = mlo_check(device, problem, rows, 4, .seed = 3);
-    tap_ok(!report.ok && report.residual > 1e-3, "CG where it is not: it differs, and the residual, %.1e, says why",
-           report.residual);
-    quadratic_release(&q);
-}
-
-/* ---- optimisers, kinks, held edges ---- */
-
-typedef struct trained {
-    quadratic q;
+typedef struct problem {
+    bool hold, cut, adam; /* the second level holds the third; half of an edge is cut, undeclared; not a plain step */
     ht_store *moments;
-    int adam;
-} trained;
+} problem;
 
-static ht_vars optimiser(ht_vars w, ht_vars gradient, void *context)
+static ht_var unknown(nn_scope s) { return nn_parameter(s, "w", HT_SHAPE(4), nn_normal(0.7)); }
+
+static ht_var loss_first(const mlo_point *at, void *context)
 {
-    trained *t = context;
-    if (t->adam) return nn_adam(t->moments, w, gradient, .rate = 0.05);
-    return nn_rmsprop(t->moments, w, gradient, .rate = 0.05, .momentum = 0.5);
+    const problem *p = context;
+    ht_var a = unknown(mlo_at(at, "third")), w = unknown(mlo_at(at, "first"));
+    if (p->cut) a = ht_add(ht_scale(a, 0.5), ht_scale(ht_stop(a), 0.5));
+    return ht_sum(ht_square(ht_sub(ht_tanh(ht_mul(w, a)), ht_sin(a))));
 }
 
-/* Half of the weights are not seen by this loss' data: their gradients are exactly zero. */
-static ht_var half_blind(const mlo_point *at, void *context)
+static ht_var loss_second(const mlo_point *at, void *context)
 {
     (void)context;
-    static const double mask[N] = {1, 0, 1, 0};
-    ht_var w = quadratic_value(at, "w"), x = quadratic_value(at, "x"), m = ht_constant(w.tape, mask, HT_SHAPE(N));
-    ht_var seen = ht_mul(w, m);
-    return ht_add(ht_sum(ht_mul(ht_exp(x), ht_square(seen))), ht_sum(ht_sin(ht_mul(seen, x))));
+    ht_var a = unknown(mlo_at(at, "third")), g = unknown(mlo_at(at, "first")), s = unknown(mlo_at(at, "second"));
+    return ht_sum(ht_square(ht_sub(ht_tanh(ht_mul(s, g)), ht_cos(a))));
 }
 
-static mlo_args record_trained(ht_tape *tape, void *context)
-{
-    trained *t = context;
-    mlo_args args = quadratic_record(tape, &t->q);
-    t->q.level[0] = (mlo_level){"w", t->q.level[0].scope, half_blind, optimiser, .context = t, .steps = 5};
-    args.look_ahead = MLO_OPTIMIZER;
-    return args;
-}
-
-static void test_optimiser(int adam)
-{
-    trained t = {.q = quadratic_make(device, 77, 1), .moments = ht_store_new(device), .adam = adam};
-    mlo_problem problem = {record_trained, NULL, &t};
-    mlo_check_row rows[3];
-    ht_error error = {0};
-    uint64_t before = ht_store_hash(t.q.W), moments = 0;
-    mlo_check_report report = mlo_check(device, problem, rows, 1, .error = &error);
-    moments = ht_store_hash(t.moments);
-    report = mlo_check(device, problem, rows, 3, .seed = 8, .error = &error);
-    tap_ok(report.ok && report.judged == 3, "5 steps of %s, half of the gradients 0: error %.1e %s", adam ? "Adam" : "RMSprop",
-           report.worst >= 0 ? rows[report.worst].error : NAN, error.message);
-    tap_ok(before == ht_store_hash(t.q.W) && moments == ht_store_hash(t.moments), "weights and moments are as before");
-    ht_store_free(t.moments);
-    quadratic_release(&t.q);
-}
-
-/* A kink at x = 0: no difference across it proves anything. */
-static ht_var kinked(const mlo_point *at, void *context)
+static ht_var loss_third(const mlo_point *at, void *context)
 {
     (void)context;
-    ht_var w = quadratic_value(at, "w"), x = quadratic_value(at, "x");
-    return quadratic_half_square(ht_sub(w, ht_relu(ht_scale(x, 2))));
+    return ht_mean(ht_exp(unknown(mlo_at(at, "second"))));
 }
 
-static mlo_args record_kinked(ht_tape *tape, void *context)
+static ht_vars optimise(ht_vars w, ht_vars gradient, void *context)
 {
-    quadratic *q = context;
-    mlo_args args = quadratic_record(tape, q);
-    q->level[0].loss = kinked;
-    return args;
+    const problem *p = context;
+    return nn_adam(p->moments, w, gradient, .rate = 0.05, .eps = 1e-2, .read_only = 1);
 }
 
-static void test_kinks(void)
+static ht_gradcheck_result check(problem p, mlo_method method, double tolerance)
 {
-    quadratic q = quadratic_make(device, 88, 1);
-    static const double near[N] = {1e-3, 0.5, -2e-3, 1}, on[N] = {0};
-    mlo_problem problem = {record_kinked, NULL, &q};
-    mlo_check_row rows[6];
-    q.level[0] = (mlo_level){.rate = 0.3, .steps = 2};
-    ht_store_set(q.X, "value", near, N, NULL);
-    mlo_check_report report = mlo_check(device, problem, rows, 6, .seed = 4);
-    tap_ok(report.ok && report.judged == 6, "kinks nearby are stepped around: %d judged, error %.1e, step %.1e",
-           (int)report.judged, report.worst >= 0 ? rows[report.worst].error : NAN, rows[0].step);
-    ht_store_set(q.X, "value", on, N, NULL);
-    report = mlo_check(device, problem, rows, 6, .seed = 4);
-    tap_ok(!report.ok && report.judged == 0 && rows[0].kinks > 0, "on a kink nothing is judged, and nothing is called wrong");
-    FILE *file = tmpfile();
-    if (file) mlo_check_print(&report, rows, file);
-    tap_ok(file && ftell(file) > 300, "the table says so");
-    if (file) fclose(file);
-    quadratic_release(&q);
+    static const char *const names[LEVELS] = {"first", "second", "third"};
+    static ht_var (*const losses[LEVELS])(const mlo_point *, void *) = {loss_first, loss_second, loss_third};
+    ht_tape *tape = ht_tape_new(HT_F64);
+    ht_store *store[LEVELS];
+    mlo_level levels[LEVELS] = {0};
+    p.moments = ht_store_new(device);
+    for (int32_t i = 0; i < LEVELS; i++) {
+        store[i] = ht_store_new(device);
+        levels[i] = (mlo_level){.name = names[i], .scope = nn_open(tape, store[i], .name = names[i], .seed = (uint64_t)i + 1),
+                                .loss = losses[i], .rate = 0.1, .context = &p};
+        unknown(levels[i].scope);
+    }
+    if (p.hold) levels[1].hold = "third";
+    if (p.adam) levels[0].step = optimise;
+    mlo_round round = mlo_record(tape, levels, LEVELS, .method = method, .look_ahead = p.adam ? MLO_OPTIMIZER : MLO_SGD,
+                                 .radius = 1e-3);
+    ht_gradcheck_result r = mlo_check(&round, LEVELS, nn_params(levels[LEVELS - 1].scope), device, .draws = 3, .seed = 6,
+                                      .tolerance = tolerance);
+    ht_tape_free(tape);
+    for (int32_t i = 0; i < LEVELS; i++) ht_store_free(store[i]);
+    ht_store_free(p.moments);
+    return r;
+}
+
+static void passes(const char *what, ht_gradcheck_result r)
+{
+    tap_ok(r.status == HT_OK && r.checks == 6 && r.failed + r.skipped == 0, "%s: %d checks, worst %.2g %s", what, (int)r.checks,
+           r.worst, r.message);
 }
 
 int main(void)
 {
     ht_error error = {0};
     device = ht_device_open("cpu", 1, &error);
-    if (!tap_ok(device != NULL, "device: %s", error.message)) return tap_done();
-    test_compare();
-    test_check();
-    test_optimiser(1);
-    test_optimiser(0);
-    test_kinks();
+    if (!device) return tap_ok(0, "device: %s", error.message), tap_done();
+    problem plain = {0}, held = {.hold = true}, cut = {.cut = true}, adam = {.adam = true};
+    passes("three levels", check(plain, MLO_UNROLL, 0));
+    passes("with a held edge, whose share is the direct term", check(held, MLO_UNROLL, 0));
+    passes("through a step of Adam", check(adam, MLO_UNROLL, 0));
+    passes("by finite differences, coarsely", check(plain, MLO_FINITE_DIFFERENCE, 1e-3));
+    ht_gradcheck_result r = check(plain, MLO_FINITE_DIFFERENCE, 1e-11);
+    tap_ok(r.status == HT_OK && r.failed > 0, "finite differences are not exact: %s", r.message);
+    r = check(cut, MLO_UNROLL, 0);
+    tap_ok(r.status == HT_OK && r.failed > 0 && strstr(r.message, "\"w\""), "a cut that nobody declared is found: %s", r.message);
+    r = check(plain, MLO_NONE, 0);
+    tap_ok(r.status == HT_EINVALID && strstr(r.message, "empty"), "without a derivative there is nothing to check: %s", r.message);
     ht_device_close(device);
     return tap_done();
 }

@@ -120,6 +120,7 @@ static void print_factor(const void *attributes, FILE *file)
                                 .partial = partial_, .print = print_, HTI_SAMPLES(samples_##op)};
 #define ROW(op, kind_, ...) ROW_OF(op, kind_, HTI_NO_BRANCH, __VA_ARGS__)
 #define KINKED(op, kind_, ...) ROW_OF(op, kind_, HTI_BRANCH_SIGN, __VA_ARGS__)
+#define STEPPED(op, kind_, ...) ROW_OF(op, kind_, HTI_BRANCH_VALUE, __VA_ARGS__)
 #define NONE 0, NULL
 #define NUMBERS(print_) sizeof(hti_affine_attributes), print_
 #define ANY(op) {"around zero", 1, MATRIX, -1.5, 1.5, record_##op}
@@ -179,7 +180,7 @@ KINKED(leaky_relu, HTI_POINTWISE, d_leaky_relu, NUMBERS(print_factor), ABOVE(lea
 KINKED(leaky_gate, HTI_CONSTANT, NULL, NUMBERS(print_factor), ABOVE(leaky_gate), BELOW(leaky_gate))
 KINKED(abs, HTI_POINTWISE, d_abs, NONE, ABOVE(abs), BELOW(abs))
 KINKED(sign, HTI_CONSTANT, NULL, NONE, ABOVE(sign), BELOW(sign))
-ROW(round, HTI_CONSTANT, NULL, NONE, ABOVE(round))
+STEPPED(round, HTI_CONSTANT, NULL, NONE, ABOVE(round))
 KINKED(positive, HTI_CONSTANT, NULL, NONE, ABOVE(positive), BELOW(positive))
 
 /* ---- recording ---- */

@@ -24,6 +24,13 @@ typedef struct hti_slot {
     bool written;
 } hti_slot;
 
+/* One derivative rule made wrong on purpose, so that the suite can be tried against wrong rules; factor 0: none. */
+typedef struct hti_plant {
+    hti_op_id op;
+    int32_t input;
+    double factor;
+} hti_plant;
+
 #define HTI_SCOPE_DEPTH 32
 
 struct ht_tape {
@@ -38,7 +45,14 @@ struct ht_tape {
     int32_t slot_count, slot_capacity;
     const char *scope[HTI_SCOPE_DEPTH];
     int32_t scope_depth;
+    hti_plant plant;
 };
+
+/* Scales the rule of an op in one input, in every derivative that is recorded on the tape from now on. */
+static inline void hti_tape_plant(ht_tape *tape, hti_op_id op, int32_t input, double factor)
+{
+    tape->plant = (hti_plant){op, input, factor};
+}
 
 typedef struct hti_input_attributes {
     const char *name;

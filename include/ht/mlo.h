@@ -123,13 +123,13 @@ typedef struct mlo_round {
 #define mlo_record(...) mlo_record_((mlo_args){.where = HT_HERE, __VA_ARGS__})
 mlo_round mlo_record_(mlo_args args);
 
-/* ---- methods side by side, and the check of a derivative ---- */
+/* ---- methods side by side ---- */
 
 /** A problem that can be recorded again and again. What it writes into stores is not carried out here. */
 typedef struct mlo_problem {
     /* opens its scopes on the tape, fills its levels (in memory of the context's), and returns .levels, .count, ... */
     mlo_args (*record)(ht_tape *tape, void *context);
-    ht_status (*feed)(ht_program *program, void *context); /* sets the inputs that the program has; NULL: there are none */
+    ht_status (*set)(ht_program *program, void *context);  /* sets the inputs that the program has; NULL: there are none */
     void *context;
 } mlo_problem;
 
@@ -177,48 +177,16 @@ int32_t mlo_compare_(mlo_compare_args args);
 /** The rows as a table. */
 void mlo_compare_print(const mlo_row *rows, int32_t count, FILE *file);
 
-/** One direction: a random unit vector within one tensor of the last level. */
-typedef struct mlo_check_row {
-    const char *tensor;                    /* lent by the store                                                   */
-    double slope, difference, uncertainty; /* <h, d>; of the procedure, Richardson; how well that is known         */
-    double error;                          /* |slope - difference| over the larger one, or |h| / sqrt(count)        */
-    double step;
-    int64_t kinks;                         /* branches that differ between the ends at the smallest step; 0: none  */
-    int32_t judged, agrees;                /* not judged: kinks at every step, or a difference not known well       */
-} mlo_check_row;
-
-typedef struct mlo_check_report {
-    int32_t ok;                      /* 1: something was judged, and all that was judged agrees            */
-    int32_t rows, judged, agree;
-    int32_t worst;                   /* row of the largest error among those judged; -1: none              */
-    double norm, residual;           /* |h|; the largest residual of the implicit levels                   */
-    uint64_t seed;
-} mlo_check_report;
-
-typedef struct mlo_check_args {
-    ht_device *device;
-    mlo_problem problem;
-    mlo_check_row *rows; /* the caller's, `room` of them: one for each tensor of the last level in turn     */
-    int32_t room;
-    uint64_t seed;       /* of the directions                                                               */
-    double step;         /* largest step along a unit direction                           (default 1e-2)    */
-    double tolerance;    /* relative                                                      (default 1e-6)    */
-    int32_t steps;       /* of levels with an implicit solver, in the procedure     (default: theirs, or 100) */
-    ht_dtype dtype;      /* HT_F64 by default; differences mean little in another                           */
-    ht_error *error;
-} mlo_check_args;
-
 /**
- * Compares the recorded total derivative with differences of the procedure itself: the last level's values are moved in
- * their store, all steps run again, and the last loss is read. A difference is taken at ever smaller steps, by
- * Richardson's rule; steps whose ends lie on different branches of a kink are not used. An implicit level is taken as
- * .steps unrolled ones, so agreement also needs a small residual. Stores are as before. On a failure .rows is 0 and the
- * record is filled.
+ * Checks the total derivative of a recorded round, on an F64 tape, against differences of the last loss through the whole
+ * round: every level steps anew at each point.
+ *     mlo_check(&round, 3, nn_params(architecture), device, .seed = 1)
+ * count is the number of levels; the values are the last level's unknowns; then follows what ht_gradcheck takes, of which
+ * .value, .gradient and .orders are set here. Methods that approximate need a .tolerance. A level with an implicit solver
+ * must have so many .steps that they converge: where the check fails, the message says what residual they leave.
  */
-#define mlo_check(...) mlo_check_((mlo_check_args){__VA_ARGS__})
-mlo_check_report mlo_check_(mlo_check_args args);
-/** Rows and verdict as a table. */
-void mlo_check_print(const mlo_check_report *report, const mlo_check_row *rows, FILE *file);
+#define mlo_check(round, count, ...) mlo_check_(round, count, (ht_gradcheck_args){.where = HT_HERE, .inputs = __VA_ARGS__})
+ht_gradcheck_result mlo_check_(const mlo_round *round, int32_t count, ht_gradcheck_args args);
 
 #ifdef __cplusplus
 }

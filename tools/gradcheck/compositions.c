@@ -1,12 +1,10 @@
 /*
  * Samples and rejects of what is recorded in several ops at once and so has no row in the registry: norms, attention,
- * losses, a critic's penalty. Written as one more op, for test_gradients.c, which walks it like the others.
+ * losses, a critic's penalty. Written as one more op; what stands before the comma of a sample's name is the subject.
  */
 #include <ht/nn.h>
 
-#include "tape/op.h"
-
-extern const hti_op compositions;
+#include "suite.h"
 
 #define SAMPLE(name, call)                                       \
     static ht_var record_##name(ht_tape *tape, const ht_var *in) \
@@ -74,4 +72,4 @@ static const hti_reject rejects[] = {
     {"points that are one number", HT_ESHAPE, "batch [N, ...]", 1, {{2, {2, 3}}}, record_slope_of_number},
     {"scores of other points", HT_EINVALID, "", 2, PAIR, record_slope_of_stranger},
 };
-const hti_op compositions = {.name = "composition", .kind = HTI_LINEAR, HTI_SAMPLES(samples), HTI_REJECTS(rejects)};
+const hti_op gradcheck_compositions = {.name = "compositions", .kind = HTI_LINEAR, HTI_SAMPLES(samples), HTI_REJECTS(rejects)};

@@ -1,0 +1,68 @@
+#!/bin/sh
+# ht-gradcheck as a program: the report's form, exit codes, the planted rule and the command that shows it again.
+# Usage: gradcheck.sh HT_GRADCHECK
+program=${1:?usage: gradcheck.sh HT_GRADCHECK}
+scratch=$(mktemp -d "${TMPDIR:-/tmp}/gradcheck-XXXXXX") || exit 1
+trap 'rm -rf "$scratch"' EXIT
+number=0
+bad=0
+
+# result GOOD TEXT
+result() {
+    number=$((number + 1))
+    if [ "$1" = 1 ]; then
+        echo "ok $number - $2"
+    else
+        bad=1
+        echo "not ok $number - $2"
+    fi
+}
+
+# status WANTED TEXT ARGUMENT...: the exit code; out and err keep what was said
+status() {
+    wanted=$1
+    text=$2
+    shift 2
+    "$program" "$@" >"$scratch/out" 2>"$scratch/err"
+    is=$?
+    result "$([ $is = "$wanted" ] && echo 1)" "$text: exit $is"
+}
+
+status 0 "everything" --json --junit "$scratch/junit.xml"
+if command -v python3 >/dev/null 2>&1; then
+    python3 - "$scratch/out" "$scratch/junit.xml" >"$scratch/said" 2>&1 <<'TEXT'
+import json, sys, xml.dom.minidom
+report = json.load(open(sys.argv[1]))
+assert report["failed"] == 0 and report["skipped"] == 0, report
+assert report["checks"] >= 20000 and report["seconds"] < 600, report["checks"]
+assert sum(op["checks"] for op in report["ops"]) == report["checks"]
+pointwise = sum(op["checks"] for op in report["ops"] if op["pointwise"])
+assert pointwise <= 0.4 * report["checks"], pointwise
+count = {op["name"]: op["checks"] for op in report["ops"]}
+assert len(count) == len(report["ops"]), "a name stands twice"
+for name in ("conv", "conv_input", "conv_weight", "conv_transpose", "batch_norm", "instance_norm", "layer_norm", "attention"):
+    assert count[name] >= 500, (name, count[name])
+assert all("worst" in op and "failed" in op for op in report["ops"])
+cases = xml.dom.minidom.parse(sys.argv[2]).getElementsByTagName("testcase")
+assert len(cases) == len(report["ops"])
+TEXT
+    result "$([ $? = 0 ] && echo 1)" "the JSON is as the contract says, with enough checks of each; JUnit has every op $(tail -n 1 "$scratch/said")"
+fi
+status 0 "one op in f32" --op conv --dtype f32
+status 0 "one order" --op softmax --order 3 --seed 12
+status 1 "a wrong rule" --op tanh --plant tanh:0:1e-4
+again=$(sed -n 's/^ *again: ht-gradcheck //p' "$scratch/out")
+# shellcheck disable=SC2086 # words of a command
+status 1 "the command that is printed shows it again: $again" $again
+result "$(grep -q 'order 1, difference' "$scratch/out" && echo 1)" "the message names order and oracle"
+status 1 "a report that cannot be written" --op exp --junit "$scratch/absent/file.xml"
+
+for arguments in '--op nothing' '--order 4' '--dtype f16' '--seed x' '--what' '--op' '--plant conv:7:1e-4' '--plant conv' \
+    '--plant sign:0:1' '--dtype f32 --order 2'; do
+    # shellcheck disable=SC2086
+    status 2 "refused: $arguments" $arguments
+    result "$([ "$(wc -l <"$scratch/err")" = 1 ] && [ ! -s "$scratch/out" ] && echo 1)" "one line on standard error: $(cat "$scratch/err")"
+done
+
+echo "1..$number"
+exit $bad

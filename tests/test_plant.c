@@ -1,0 +1,56 @@
+/*
+ * The suite against wrong rules: every derivative rule in turn is made wrong by 1e-4, and the suite has to see it; the same
+ * rule left right has to pass.
+ */
+#include <stdlib.h>
+
+#include "gradcheck/suite.h"
+#include "tap.h"
+
+#define RELATIVE 1e-4
+
+/* How many inputs of the op have a rule that a sample can reach. */
+static int32_t inputs_of(const hti_op *op)
+{
+    int32_t most = 0;
+    for (int32_t i = 0; i < op->sample_count; i++)
+        if (op->samples[i].inputs > most) most = op->samples[i].inputs;
+    return op->inputs == HTI_ANY_INPUTS ? most : op->inputs;
+}
+
+static gradcheck_report run(gradcheck_options options, const hti_op *op, int32_t input, double relative)
+{
+    gradcheck_report report = {0};
+    options.only = op->name;
+    if (relative != 0) options.plant = (gradcheck_plant){op, input, relative};
+    gradcheck_run(&options, &report);
+    free(report.row);
+    report.row = NULL;
+    return report;
+}
+
+int main(void)
+{
+    ht_error error = {0};
+    ht_device *device = ht_device_open("cpu", 1, &error);
+    if (!device) return tap_ok(0, "device: %s", error.message), tap_done();
+    gradcheck_options options = {.device = device, .seed = 5, .dtype = HT_F64, .effort = 0.2};
+    int32_t rules = 0, caught = 0;
+    for (int32_t id = 0; id < HTI_OPS; id++) {
+        const hti_op *op = hti_ops[id];
+        if (op->kind != HTI_POINTWISE && op->kind != HTI_LINEAR && op->kind != HTI_MULTILINEAR) continue;
+        tap_ok(run(options, op, 0, 0).failed == 0, "%s: its own rules pass", op->name);
+        for (int32_t k = 0; k < inputs_of(op); k++) {
+            if (!hti_carries(op, k)) continue;
+            gradcheck_report above = run(options, op, k, RELATIVE), below = run(options, op, k, -RELATIVE);
+            bool both = above.failed > 0 && below.failed > 0;
+            rules++;
+            caught += both;
+            tap_ok(both, "%s, input %d: %g too much and too little are caught (%d and %d of %d checks)", op->name, (int)k,
+                   RELATIVE, (int)above.failed, (int)below.failed, (int)above.checks);
+        }
+    }
+    tap_ok(rules > 0 && caught == rules, "%d of %d rules made wrong are caught", (int)caught, (int)rules);
+    ht_device_close(device);
+    return tap_done();
+}
