@@ -38,6 +38,26 @@ static void test_compare(void)
     quadratic_release(&q);
 }
 
+/* A variant that the problem cannot have gives a row that says why; the first one must be had. */
+static void test_refusals(void)
+{
+    static const mlo_variant variants[] = {{.name = "CG", .solver = MLO_CG}, {.name = "unrolled"}};
+    static const mlo_variant turned[] = {{.name = "unrolled"}, {.name = "CG", .solver = MLO_CG}};
+    quadratic q = quadratic_make(device, 44, 1);
+    quadratic_converge(&q);
+    q.level[0] = (mlo_level){.rate = 0.5, .steps = MLO_NO_STEPS};
+    mlo_problem problem = {quadratic_record, NULL, &q};
+    mlo_row rows[2];
+    ht_error error = {0};
+    int32_t count = mlo_compare(device, problem, rows, 2, variants, 2, .error = &error);
+    tap_ok(count == 2 && rows[0].status == HT_OK && rows[1].status == HT_EINVALID && strstr(rows[1].note, ".steps") &&
+               error.status == HT_OK, "a variant that cannot be had says why: %s", rows[1].note);
+    count = mlo_compare(device, problem, rows, 2, turned, 2, .error = &error);
+    tap_ok(count == -1 && error.status == HT_EINVALID && strstr(error.message, ".steps"), "without the first there is nothing: %s",
+           error.message);
+    quadratic_release(&q);
+}
+
 /* What mlo_check says of the problem's round. */
 static ht_gradcheck_result check(mlo_args (*record)(ht_tape *, void *), void *context)
 {
@@ -127,6 +147,7 @@ int main(void)
     device = ht_device_open("cpu", 1, &error);
     if (!tap_ok(device != NULL, "device: %s", error.message)) return tap_done();
     test_compare();
+    test_refusals();
     test_check();
     test_optimiser(1);
     test_optimiser(0);

@@ -68,7 +68,8 @@ typedef struct mlo_level {
     mlo_solver solver;                                    /* how the derivative passes this level                 */
     int32_t solver_steps;                                 /* of the solver, all of them recorded     (default 10) */
     double solver_rate;                                   /* a of Neumann and identity (default: the level's rate) */
-    double damping;                                       /* added to the second derivative           (default 0) */
+    double damping;                                       /* added to the second derivative, but of a fixed point
+                                                             (default 0)                                           */
 } mlo_level;
 
 /** How the derivative is taken. */
