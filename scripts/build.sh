@@ -36,10 +36,10 @@ install_packages() {
     missing=$(missing_packages)
     [ -n "$missing" ] || return 0
     missing=${missing% }
-    local by_hand="apt-get install $missing"
+    local by_hand="apt-get install --no-install-recommends $missing"
     command -v apt-get >/dev/null || stop "these packages are missing: $missing; install what your system calls them"
     if [ "$(id -u)" -ne 0 ]; then
-        command -v sudo >/dev/null || stop "these packages are missing: $missing; as root: $by_hand"
+        command -v sudo >/dev/null || stop "packages are missing, and there is no sudo; as root: $by_hand"
         as_root=(sudo)
     fi
     say "installing $missing"

@@ -160,12 +160,13 @@ void report_put_log(void)
 {
     FILE *file = fopen(report_path("log.csv"), "wb");
     fprintf(file, "%s\n", GENSEG_LOG_COLUMNS);
-    double rate = 1e-3;
+    double rate = 1e-3, seconds = 0;
     for (int r = 1; r <= ROUNDS; ++r) {
         uint64_t k = (uint64_t)r;
         double fall = exp(-r / 80.0), dice = 0.86 - 0.6 * exp(-r / 55.0) + 0.04 * (report_noise(k, 5) - 0.5);
         if (r == 180) rate /= 2;
-        fprintf(file, "%d,%.3f,%.6g,%.6g,%.6g,", r, 0.9 + 0.3 * report_noise(k, 0), 22 + 60 * fall + 6 * report_noise(k, 1) + (r == 3) * 900,
+        seconds += r % 100 == 50 ? 61 : 1.25; /* now and then a round does more: the median does not see it */
+        fprintf(file, "%d,%.3f,%.6g,%.6g,%.6g,", r, seconds, 22 + 60 * fall + 6 * report_noise(k, 1) + (r == 3) * 900,
                 0.5 + 0.4 * report_noise(k, 2), 0.12 + 0.7 * fall + 0.1 * report_noise(k, 3));
         if (r > 200 && r < 220) fprintf(file, ",,,,,,,,");
         else

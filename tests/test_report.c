@@ -142,7 +142,9 @@ static void test_full(void)
     tap_ok(strstr(page, "0.842") && strstr(page, "0.131") && strstr(page, "0.895"), "mean, deviation and median of Dice");
     tap_ok(times(page, "data:image/png") == 6 + 9, "six strips, and ten cases of which one has no picture");
     tap_ok(times(page, "role=\"img\"") == 6 + 4 + 14 + 1, "25 charts");
-    tap_ok(times(page, "verdict good") == 2 && times(page, "verdict bad") == 1, "verdicts of the certificate");
+    tap_ok(strstr(page, ">1.25 <small>s</small>") && strstr(page, "all rounds 9 min"), "the log counts seconds on: median and end");
+    tap_ok(times(page, "verdict good") == 2 + 3 && times(page, "verdict bad") == 1 && times(page, ">across kinks<") == 2,
+           "verdicts of the certificate");
     tap_ok(strstr(page, "The certificate does not hold") && !strstr(page, "never moved"), "one box, not the other");
     tap_ok(!strstr(page, "nan") || !strstr(page, "\"nan"), "no coordinate is nan");
     tap_ok(strstr(page, "a &#60;b&#62;fast") != NULL, "mark-up in run.json is text");
@@ -175,6 +177,8 @@ static void test_parts(void)
     report_put_text("config.toml", "method = \"plain\"\nrounds = 9\n");
     page = make("plain method");
     tap_ok(!strstr(page, "never moved") && strstr(page, "3 of 9 rounds"), "no search, no box; not at its end");
+    tap_ok(!strstr(page, "Generator loss") && !strstr(page, "#certificate") && strstr(page, "no generator"),
+           "what only a generator has is left out");
     free(page);
     report_put_text("log.csv", "round,loss_seg,loss_val,loss_gan,hypergradient_norm\n-5,1e308,-1e308,0,0\n9,-1e308,1e308,0,1e-320\n");
     free(make("wild numbers"));

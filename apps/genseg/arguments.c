@@ -56,6 +56,9 @@ const genseg_option *genseg_option_at(int32_t index)
 
 /* ---- names ---- */
 
+/* A name that shares less than half of what was typed would only mislead. */
+static bool is_near(const char *word, int32_t distance) { return 2 * (size_t)distance < strlen(word); }
+
 static ht_status find_command(const char *word, genseg_arguments *out, ht_error *error)
 {
     char nearest[32], shown[GENSEG_PLACE];
@@ -70,10 +73,15 @@ static ht_status find_command(const char *word, genseg_arguments *out, ht_error 
     if (!*word)
         return ht_fail(error, HT_EINVALID, "command line: an empty command; expected one of %s; see genseg --help",
                        command_list);
+    if (word[0] == '-')
+        return ht_fail(error, HT_EINVALID, "%s: unknown option before a command; expected one of %s first; see genseg --help",
+                       genseg_place(word, shown), command_list);
     genseg_word_nearest(word, command_names, nearest, sizeof nearest);
-    return ht_fail(error, HT_EINVALID, "%s: unknown %s; expected one of %s; the nearest is %s",
-                   genseg_place(word, shown), word[0] == '-' ? "option before a command" : "command", command_list,
-                   nearest);
+    if (!is_near(word, genseg_word_distance(word, nearest)))
+        return ht_fail(error, HT_EINVALID, "%s: unknown command; expected one of %s; see genseg --help",
+                       genseg_place(word, shown), command_list);
+    return ht_fail(error, HT_EINVALID, "%s: unknown command; expected one of %s; the nearest is %s",
+                   genseg_place(word, shown), command_list, nearest);
 }
 
 static const genseg_option *find_option(const genseg_command *command, const char *name)
@@ -100,6 +108,9 @@ static ht_status refuse_option(const genseg_command *command, const char *name, 
         if (options[k].commands & command->bit) take_nearer(name, options[k].name, &least, &nearest);
     for (int32_t k = 0; command->bit == TRAIN && k < genseg_config_fields(); k++)
         if (genseg_field_at(k)->flag) take_nearer(name, genseg_field_at(k)->flag, &least, &nearest);
+    if (!nearest || !is_near(name, least))
+        return ht_fail(error, HT_EINVALID, "--%s: unknown option of %s; expected one that genseg %s --help lists; look there",
+                       genseg_place(name, shown), command->name, command->name);
     return ht_fail(error, HT_EINVALID,
                    "--%s: unknown option of %s; the nearest known one is --%s; see genseg %s --help",
                    genseg_place(name, shown), command->name, nearest, command->name);
@@ -220,7 +231,7 @@ ht_status genseg_arguments_read(int count, char **words, genseg_arguments *out, 
         return ht_fail(error, HT_EINVALID, "command line: no command; expected one of %s; see genseg --help",
                        command_list);
     const char *first = words[1];
-    out->help = !strcmp(first, "--help") || !strcmp(first, "-h");
+    out->help = !strcmp(first, "--help") || !strcmp(first, "-h") || !strcmp(first, "help");
     out->version = !strcmp(first, "--version");
     if (out->help || out->version) return HT_OK;
     ht_status status = find_command(first, out, error);

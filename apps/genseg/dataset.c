@@ -307,6 +307,26 @@ static ht_status survey(loader *l)
     return status;
 }
 
+static bool is_there(const char *folder, const char *name, bool as_folder)
+{
+    char path[4096];
+    struct stat facts;
+    int length = snprintf(path, sizeof path, "%s/%s", folder, name);
+    return length > 0 && (size_t)length < sizeof path && stat(path, &facts) == 0 && (!as_folder || S_ISDIR(facts.st_mode));
+}
+
+/* What keeps a path from being a data set as a whole, NULL if nothing does. What its splits lack is said later. */
+static const char *unfit(const char *path)
+{
+    struct stat facts;
+    if (stat(path, &facts) != 0) return "no such folder";
+    if (!S_ISDIR(facts.st_mode)) return "not a folder";
+    for (int s = 0; s < 3; s++)
+        if (is_there(path, split_names[s].name, true)) return NULL;
+    if (is_there(path, "config.toml", false)) return "a run, not data";
+    return "holds no folder train, val or test";
+}
+
 static ht_status begin(loader *l, const char *path, const char *name_of)
 {
     *l->out = (genseg_dataset){.size = l->size};
@@ -321,13 +341,13 @@ static ht_status begin(loader *l, const char *path, const char *name_of)
     while (start > 0 && name_of[start - 1] != '/') start--;
     l->out->name = strndup(name_of + start, end - start);
     if (!l->out->name) return no_memory(l->error);
-    struct stat facts;
     char place[GENSEG_PLACE];
-    if (!path || (stat(path, &facts) == 0 && S_ISDIR(facts.st_mode))) return HT_OK;
+    const char *reason = path ? unfit(path) : NULL;
+    if (!reason) return HT_OK;
     return ht_fail(l->error, HT_EINVALID,
-                   "%s: no such folder; expected train|val|test/{images,masks}; give a folder of "
-                   "that form, or the word phantom",
-                   genseg_place(path, place));
+                   "%s: %s; expected train|val|test/{images,masks}; give the folder that holds train, "
+                   "or the word phantom",
+                   genseg_place(path, place), reason);
 }
 
 static ht_status end(loader *l, ht_status status)

@@ -123,8 +123,8 @@ ht_status genseg_folder_list(const char *folder, genseg_listing *out, ht_error *
     DIR *open_folder = opendir(folder);
     if (!open_folder) {
         bool absent = errno == ENOENT || errno == ENOTDIR;
-        return ht_fail(error, absent ? HT_EINVALID : HT_EIO, "%s: %s; expected a folder of images; check the path",
-                       place, absent ? "no such folder" : strerror(errno));
+        return ht_fail(error, absent ? HT_EINVALID : HT_EIO, "%s: %s; expected a folder of images; check the path", place,
+                       errno == ENOENT ? "no such folder" : errno == ENOTDIR ? "not a folder" : strerror(errno));
     }
     ht_status status = read_names(open_folder, folder, out, error);
     closedir(open_folder);
@@ -171,14 +171,19 @@ ht_status genseg_folder_pair(const char *place, const genseg_listing *images, co
     name_list bare = {0}, lost = {0};
     missing(images, masks, &bare);
     missing(masks, images, &lost);
+    if (bare.count && lost.count)
+        return ht_fail(error, HT_EINVALID,
+                       "%s: %d of %d images without a mask (%s), and masks of other names (%s); expected the same name "
+                       "in both but for the extension; rename the masks",
+                       place, bare.count, images->count, bare.text, lost.text);
     if (bare.count)
         return ht_fail(error, HT_EINVALID,
-                       "%s: %d of %d images without a mask (%s); expected a mask of the same stem; "
+                       "%s: %d of %d images without a mask (%s); expected a mask of the same name; "
                        "add the masks or remove the images",
                        place, bare.count, images->count, bare.text);
     if (lost.count)
         return ht_fail(error, HT_EINVALID,
-                       "%s: %d of %d masks without an image (%s); expected an image of the same stem; "
+                       "%s: %d of %d masks without an image (%s); expected an image of the same name; "
                        "add the images or remove the masks",
                        place, lost.count, masks->count, lost.text);
     return HT_OK;

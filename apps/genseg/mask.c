@@ -73,7 +73,7 @@ static ht_status mask_row(void *context, const genseg_form *form, const genseg_r
     return HT_OK;
 }
 
-#define MASK_FORM "expected 0 and 1, or 0 and the largest level, in grey or equal channels; save the mask again so"
+#define MASK_FORM "expected 0 and 1, or 0 and the largest level, in grey or equal channels; save it again so, as PNG"
 
 /* Palette indices to codes. False with a filled record if the colours in use are no mask. */
 static bool palette_codes(mask_sink *s, const char *place, ht_error *error)

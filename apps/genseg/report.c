@@ -74,12 +74,20 @@ static void put_fact(genseg_html *html, const genseg_facts *facts, const char *k
     genseg_html_text_start(html, value, 80);
 }
 
+/* Whether the run has a generator: without one a page of what was not computed helps nobody. */
+static bool generates(const genseg_report *report)
+{
+    const char *method = genseg_facts_find(&report->settings, "method");
+    return !method || strcmp(method, "plain") != 0;
+}
+
 static void put_top(genseg_html *html, const genseg_report *report)
 {
     static const char *const entry[][2] = {
         {"result", "Result"}, {"curves", "Curves"}, {"hypergradient", "Hypergradient"}, {"architecture", "Architecture"},
         {"certificate", "Certificate"}, {"pictures", "Generated pictures"}, {"cases", "Cases"},
         {"settings", "Settings"}, {"facts", "Run facts"}};
+    enum { GENERATOR_FIRST = 2, GENERATOR_LAST = 5 };
     static const char *const data[] = {"data.name", "dataset.name", "data", "dataset"};
     genseg_html_raw(html, "<main>\n<header><h1>genseg run report</h1>\n<p class=\"lead\">");
     genseg_html_raw(html, genseg_report_searches(report) ? "a run with search" : "a run without search");
@@ -96,7 +104,7 @@ static void put_top(genseg_html *html, const genseg_report *report)
     put_fact(html, &report->settings, "seed", " \xC2\xB7 seed ");
     genseg_html_raw(html, "</p></header>\n<nav>");
     for (size_t i = 0; i < sizeof entry / sizeof entry[0]; ++i)
-        genseg_html_format(html, "<a href=\"#%s\">%s</a>", entry[i][0], entry[i][1]);
+        if (generates(report) || i < GENERATOR_FIRST || i > GENERATOR_LAST) genseg_html_format(html, "<a href=\"#%s\">%s</a>", entry[i][0], entry[i][1]);
     genseg_html_raw(html, "</nav>\n");
     genseg_report_alerts(html, report);
 }
@@ -154,18 +162,18 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Median of what is computed, its sum in *sum; NAN if nothing is. */
-static double median_seconds(const genseg_table *log, double *sum, bool *refused)
+/* Median of the rounds' times, NAN if there are none; in *all the time of all. The log counts on from round to round. */
+static double median_seconds(const genseg_table *log, double *all, bool *refused)
 {
     const double *seconds = log->column[GENSEG_LOG_SECONDS];
     double *sorted = malloc((size_t)log->count * sizeof *sorted + 1), median = (double)NAN;
     if (!sorted) *refused = true;
     size_t count = 0;
-    *sum = 0;
+    *all = 0;
     for (int64_t i = 0; i < log->count && sorted; ++i) {
-        if (isnan(seconds[i])) continue;
-        sorted[count++] = seconds[i];
-        *sum += seconds[i];
+        if (!(seconds[i] >= *all)) continue;
+        sorted[count++] = seconds[i] - *all;
+        *all = seconds[i];
     }
     if (count > 0) {
         qsort(sorted, count, sizeof *sorted, ascending);
@@ -192,7 +200,7 @@ static void put_duration(genseg_html *html, double seconds)
 static void put_run_tiles(genseg_html *html, const genseg_report *report)
 {
     const genseg_table *log = &report->log;
-    double sum, median = median_seconds(log, &sum, &html->refused);
+    double all, median = median_seconds(log, &all, &html->refused);
     open_tile(html, "", "Rounds</div><div class=\"value\">");
     genseg_html_number(html, log->count > 0 ? log->column[GENSEG_LOG_ROUND][log->count - 1] : 0, 15);
     genseg_html_raw(html, "</div><div class=\"more\">");
@@ -205,13 +213,14 @@ static void put_run_tiles(genseg_html *html, const genseg_report *report)
     open_tile(html, "", "Time per round</div><div class=\"value\">");
     genseg_html_number(html, median, 3);
     genseg_html_raw(html, isnan(median) ? "</div><div class=\"more\">" : " <small>s</small></div><div class=\"more\">median; all rounds ");
-    if (!isnan(median)) put_duration(html, sum);
+    if (!isnan(median)) put_duration(html, all);
     genseg_html_raw(html, "</div></div>\n");
     if (!genseg_facts_find(&report->settings, "method")) return;
     open_tile(html, "", "Method</div><div class=\"value\">");
     put_fact(html, &report->settings, "method", "");
     genseg_html_raw(html, "</div><div class=\"more\">");
-    put_fact(html, &report->settings, "model.search", "search ");
+    if (generates(report)) put_fact(html, &report->settings, "model.search", "search ");
+    else genseg_html_raw(html, "no generator");
     genseg_html_raw(html, "</div></div>\n");
     open_tile(html, "", "Hypergradient</div><div class=\"value\">");
     if (genseg_report_searches(report)) {
@@ -270,7 +279,7 @@ static void put_curves(genseg_html *html, const genseg_report *report)
     double selected = genseg_facts_number(&report->metrics, "selection.round");
     genseg_report_heading(html, "curves", "Curves");
     genseg_html_raw(html, "<div class=\"grid two\">");
-    for (size_t i = 0; i < sizeof loss / sizeof loss[0]; ++i) {
+    for (size_t i = 0; i < (generates(report) ? sizeof loss / sizeof loss[0] : 1); ++i) {
         genseg_chart chart = genseg_report_chart(report, loss[i].title, "loss");
         genseg_report_series(&chart, "loss", log->column[loss[i].column]);
         genseg_report_figure(html, &chart);
@@ -344,7 +353,7 @@ static void put_facts(genseg_html *html, const genseg_facts *facts)
         genseg_html_raw(html, "<tr><td class=\"key-name\">");
         genseg_html_text(html, facts->key[i]);
         genseg_html_raw(html, "</td><td class=\"text mono\">");
-        genseg_html_text(html, facts->value[i]);
+        genseg_html_text(html, *facts->value[i] ? facts->value[i] : "none");
         genseg_html_raw(html, "</td></tr>");
     }
     genseg_html_raw(html, "</tbody></table></div>");
@@ -388,10 +397,12 @@ static void put_page(genseg_html *html, genseg_report *report)
     put_top(html, report);
     put_result(html, report);
     put_curves(html, report);
-    genseg_report_hypergradient(html, report);
-    genseg_report_architecture(html, report);
-    genseg_report_certificate(html, report);
-    genseg_report_strips(html, report);
+    if (generates(report)) {
+        genseg_report_hypergradient(html, report);
+        genseg_report_architecture(html, report);
+        genseg_report_certificate(html, report);
+        genseg_report_strips(html, report);
+    }
     genseg_report_cases(html, report);
     put_settings(html, &report->settings);
     put_facts(html, &report->run_facts);

@@ -303,7 +303,7 @@ static void put_mark(genseg_html *html, const frame *f, double value, const char
     bool left = x > (f->x.from + f->x.to) / 2;
     genseg_html_format(html, "<path class=\"mark\" d=\"M%.1f %.1fV%.1f\"/>", x, f->y.from, f->y.to);
     genseg_html_format(html, "<text class=\"mark-name\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\">", x + (left ? -4 : 4),
-                       f->y.to + 9, left ? "end" : "start");
+                       f->y.from - 7, left ? "end" : "start");
     genseg_html_raw(html, name);
     genseg_html_raw(html, "</text>");
 }

@@ -163,6 +163,14 @@ static void put_cell(genseg_html *html, double value, int digits)
     genseg_html_raw(html, "</td>");
 }
 
+/* Across a kink a difference is no derivative: that it differs says nothing then. */
+static void put_verdict(genseg_html *html, double error, double kinks)
+{
+    bool good = error <= AGREEMENT, known = !isnan(error) && (good || kinks == 0);
+    genseg_html_format(html, "<span class=\"verdict %s\">%s</span>", !known ? "none" : good ? "good" : "bad",
+                       isnan(error) ? "not computed" : !known ? "across kinks" : good ? "agrees" : "differs");
+}
+
 /* The first cells of a round, which span its directions. */
 static void put_round(genseg_html *html, const genseg_table *proof, int64_t row, int64_t rows)
 {
@@ -176,9 +184,9 @@ static void put_round(genseg_html *html, const genseg_table *proof, int64_t row,
         genseg_html_scientific(html, proof->column[column[i]][row], i < 2 ? 5 : 2);
         genseg_html_raw(html, "</td>");
     }
-    genseg_html_format(html, "<td rowspan=\"%lld\"><span class=\"verdict %s\">%s</span></td>", (long long)rows,
-                       isnan(error) ? "none" : error <= AGREEMENT ? "good" : "bad",
-                       isnan(error) ? "not computed" : error <= AGREEMENT ? "agrees" : "differs");
+    genseg_html_format(html, "<td rowspan=\"%lld\">", (long long)rows);
+    put_verdict(html, error, 0);
+    genseg_html_raw(html, "</td>");
 }
 
 void genseg_report_certificate(genseg_html *html, const genseg_report *report)
@@ -191,13 +199,13 @@ void genseg_report_certificate(genseg_html *html, const genseg_report *report)
     }
     genseg_html_raw(html,
         "<p>In these rounds h was computed again in double precision, which must agree within 10\xE2\x81\xBB\xC2\xB2. Along random "
-        "directions d its slope h\xC2\xB7" "d is set against a central difference of the round itself, repeated with A \xC2\xB1 \xCE\xB5" "d and "
-        "all else equal. Kinks are activations that changed sign between the two ends; with many of them the difference "
-        "is not a derivative, and may differ.</p>"
+        "directions d the total derivative\xE2\x80\x99s slope is set against a central difference of the round itself, repeated with "
+        "A \xC2\xB1 \xCE\xB5" "d and all else equal. Kinks are activations that changed sign between the two ends, for the shortest "
+        "\xCE\xB5 tried; across them the difference is not a derivative, and may differ.</p>"
         "<div class=\"scroll\"><table><thead><tr><th class=\"number\">Round</th><th class=\"number\">\xE2\x80\x96h\xE2\x80\x96 f32</th>"
         "<th class=\"number\">\xE2\x80\x96h\xE2\x80\x96 f64</th><th class=\"number\">relative</th><th>f32 against f64</th>"
-        "<th class=\"number\">direction</th><th class=\"number\">slope h\xC2\xB7" "d</th><th class=\"number\">difference</th>"
-        "<th class=\"number\">relative</th><th class=\"number\">kinks</th></tr></thead>");
+        "<th class=\"number\">direction</th><th class=\"number\">slope</th><th class=\"number\">difference</th>"
+        "<th class=\"number\">relative</th><th class=\"number\">kinks</th><th>slope against difference</th></tr></thead>");
     const double *round = proof->column[GENSEG_PROOF_ROUND];
     for (int64_t i = 0, end; i < proof->count; i = end) {
         for (end = i + 1; end < proof->count && round[end] == round[i]; ++end) {}
@@ -210,7 +218,9 @@ void genseg_report_certificate(genseg_html *html, const genseg_report *report)
             put_cell(html, proof->column[GENSEG_PROOF_DIFFERENCE][row], 5);
             put_cell(html, proof->column[GENSEG_PROOF_DIFFERENCE_RELATIVE][row], 2);
             put_cell(html, proof->column[GENSEG_PROOF_KINKS][row], 0);
-            genseg_html_raw(html, "</tr>");
+            genseg_html_raw(html, "<td>");
+            put_verdict(html, proof->column[GENSEG_PROOF_DIFFERENCE_RELATIVE][row], proof->column[GENSEG_PROOF_KINKS][row]);
+            genseg_html_raw(html, "</td></tr>");
         }
         genseg_html_raw(html, "</tbody>");
     }

@@ -16,7 +16,8 @@
 /* One logged round. An entry that was not computed is NAN and is written empty. */
 typedef struct genseg_log_row {
     int64_t round;
-    double seconds, loss_gan, loss_discriminator, loss_seg, loss_val;
+    double seconds;                                          /* of all rounds so far */
+    double loss_gan, loss_discriminator, loss_seg, loss_val;
     double hypergradient_norm, hypergradient_norm_eq9, hypergradient_norm_direct, hypergradient_cosine;
     double alpha_step, alpha_decay_step, alpha_largest;      /* largest softmax weight over all cells */
     double val_dice, val_jaccard, segmenter_rate;

@@ -25,7 +25,7 @@ typedef struct genseg_state {
     nn_plateau plateau;     /* of the segmenter's rate                                       */
     double best_score;      /* of the selection metric on the validation split; NAN: none   */
     int64_t best_round;
-    double seconds;         /* of training so far                                            */
+    double seconds;         /* of the rounds so far, with their validations                  */
     double bound_seconds;   /* of them: spent in the rounds' programs                        */
 } genseg_state;
 

@@ -2,11 +2,13 @@
  * The training loop: pre-training, rounds, validation, checkpoints, and at the end the one look at the test split. Which
  * numbers a round has depends on the seed and its own number alone, so a resumed run needs no position.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "progress.h"
 #include "record.h"
@@ -90,7 +92,7 @@ static ht_status run_program(genseg_trainer *t, const genseg_program *p, const c
         t->value[i] = NAN;
         if (p->position[i] >= 0 && ht_get_at(p->program, p->position[i], &value, 1) == HT_OK) t->value[i] = (double)value;
     }
-    t->state.bound_seconds += genseg_seconds() - start;
+    if (p == &t->round) t->state.bound_seconds += genseg_seconds() - start;
     const ht_error *stopped = ht_program_error(p->program);
     if (stopped->status != HT_OK) return ht_fail(error, stopped->status, "%s", stopped->message);
     for (int32_t i = 0; i <= GENSEG_NORM_USED; i++)
@@ -268,6 +270,41 @@ static bool exists(const char *run, const char *name)
     return stat(path, &facts) == 0;
 }
 
+/* Whether the folder that a new one is to be made in is there. What else may be wrong with it is seen when it is used. */
+static bool parent_exists(const char *run)
+{
+    char parent[GENSEG_TEXT];
+    snprintf(parent, sizeof parent, "%.900s", run);
+    size_t length = strlen(parent);
+    while (length > 0 && parent[length - 1] == '/') length--;
+    while (length > 0 && parent[length - 1] != '/') length--;
+    parent[length] = 0;
+    return length == 0 || access(parent, F_OK) == 0 || errno != ENOENT;
+}
+
+/* A new run fills a folder of its own; what a run left there that was killed in its first moments is no hindrance. */
+static ht_status check_room(const char *run, ht_error *error)
+{
+    DIR *folder = opendir(run);
+    int reason = errno;
+    if (!folder && access(run, F_OK) != 0 && parent_exists(run)) return HT_OK;
+    if (!folder && reason == ENOENT)
+        return ht_fail(error, HT_EINVALID, "%.300s: to be made in a folder that does not exist; expected one that does; make it, "
+                       "or choose another --out", run);
+    if (!folder)
+        return ht_fail(error, reason == ENOTDIR ? HT_EINVALID : HT_EIO, "%.300s: %s; expected a new or an empty folder; choose "
+                       "another --out", run, reason == ENOTDIR ? "not a folder" : strerror(reason));
+    const struct dirent *entry;
+    while ((entry = readdir(folder)) != NULL) {
+        const char *name = entry->d_name;
+        if (*name == '.' || !strcmp(name, "checkpoints") || !strcmp(name, "pictures") || !strcmp(name, "predictions")) continue;
+        ht_fail(error, HT_EINVALID, "%.300s: holds other files; expected a new or an empty folder; choose another --out", run);
+        break;
+    }
+    closedir(folder);
+    return error->status;
+}
+
 /* A new run must not write over an old one; a resumed one must be the one that was begun. */
 static ht_status check_folder(const genseg_trainer *t, ht_error *error)
 {
@@ -276,7 +313,7 @@ static ht_status check_folder(const genseg_trainer *t, ht_error *error)
     if (strlen(run) > 800)
         return ht_fail(error, HT_EINVALID, "%.200s: the path is too long; expected at most 800 bytes", run);
     if (!t->job->resume) {
-        if (!exists(run, "config.toml")) return HT_OK;
+        if (!exists(run, "config.toml")) return check_room(run, error);
         return ht_fail(error, HT_EINVALID, "%.300s: a run is there already; expected a new folder; choose another --out, or "
                        "go on with it by --resume", run);
     }

@@ -74,9 +74,14 @@ def main(root):
     for kind in ("images", "masks"):
         shutil.rmtree(f"{folder}/train/{kind}")
         os.makedirs(f"{folder}/train/{kind}")
+    folder = fault("other_names")
+    for k in range(4):
+        os.rename(f"{folder}/train/masks/train{k}.png", f"{folder}/train/masks/train{k}_mask.png")
     os.makedirs(f"{root}/empty")
     os.makedirs(f"{root}/some_images")
     write(f"{root}/some_images/one.png", image(32, 0))
+    write(f"{root}/mixed_images/one.png", image(32, 0))
+    write(f"{root}/mixed_images/notes.txt", b"a text\n")
     write(f"{root}/file", b"a file\n")
 
     write(f"{root}/key.toml", b"[optimizer.segmenter]\nrat = 1e-4\n")
