@@ -1,0 +1,88 @@
+/*
+ * Linear systems (H + damping) u = v as recorded values: H is never formed, only its products with vectors are. A solver
+ * has a fixed number of steps. One that has converged goes on with steps of length exactly zero, chosen by ht_where with
+ * safe denominators, so that neither value nor derivative divides by zero.
+ */
+#include "internal.h"
+
+static ht_vars product(const mlo_system *s, ht_vars p)
+{
+    ht_vars q = ht_jvp_(s->gradient, s->w, p, s->where);
+    if (s->damping == 0 || q.count == 0) return q;
+    return ht_add_scaled_(q, p, ht_fill_(q.at[0].tape, s->damping, HT_SCALAR, s->where), s->where);
+}
+
+/* a / b where on, else 0. */
+static ht_var quotient(ht_var on, ht_var a, ht_var b, const char *where)
+{
+    ht_var one = ht_fill_(a.tape, 1, HT_SCALAR, where), zero = ht_fill_(a.tape, 0, HT_SCALAR, where);
+    return ht_where_(on, ht_div_(a, ht_where_(on, b, one, where), where), zero, where);
+}
+
+/* Whether a step changes anything: the residual is above rounding, and the denominator is not 0. */
+static ht_var active(ht_var residual, ht_var floor, ht_var denominator, const char *where)
+{
+    ht_var zero = ht_fill_(floor.tape, 0, HT_SCALAR, where);
+    return ht_mul_(ht_greater_(residual, floor, where), ht_greater_(ht_abs_(denominator, where), zero, where), where);
+}
+
+static ht_var rounding(ht_var square, const char *where)
+{
+    return ht_scale_(square, ht_tape_dtype(square.tape) == HT_F32 ? 1e-13 : 1e-30, where);
+}
+
+/* Hestenes and Stiefel (1952). */
+static ht_vars conjugate_gradients(const mlo_system *s)
+{
+    const char *where = s->where;
+    ht_vars x = {0}, r = s->v, p = r;
+    ht_var square = ht_dot_(r, r, where), floor = rounding(square, where);
+    for (int32_t k = 0; k < s->steps && p.count > 0; k++) {
+        ht_vars q = product(s, p);
+        ht_var pq = ht_dot_(p, q, where), on = active(square, floor, pq, where);
+        ht_var alpha = quotient(on, square, pq, where);
+        x = x.count > 0 ? ht_add_scaled_(x, p, alpha, where) : ht_scale_by_(p, alpha, where);
+        r = ht_add_scaled_(r, q, ht_neg_(alpha, where), where);
+        ht_var next = ht_dot_(r, r, where);
+        p = ht_add_scaled_(r, p, quotient(on, next, square, where), where);
+        square = next;
+    }
+    return x;
+}
+
+/* The same on H H u = H v, without forming residuals of H H: H is symmetric. */
+static ht_vars normal_conjugate_gradients(const mlo_system *s)
+{
+    const char *where = s->where;
+    ht_vars x = {0}, r = s->v, g = product(s, r), p = g;
+    ht_var square = ht_dot_(g, g, where), floor = rounding(square, where);
+    for (int32_t k = 0; k < s->steps && p.count > 0; k++) {
+        ht_vars q = product(s, p);
+        ht_var qq = ht_dot_(q, q, where), on = active(square, floor, qq, where);
+        ht_var alpha = quotient(on, square, qq, where);
+        x = x.count > 0 ? ht_add_scaled_(x, p, alpha, where) : ht_scale_by_(p, alpha, where);
+        r = ht_add_scaled_(r, q, ht_neg_(alpha, where), where);
+        g = product(s, r);
+        ht_var next = ht_dot_(g, g, where);
+        p = ht_add_scaled_(g, p, quotient(on, next, square, where), where);
+        square = next;
+    }
+    return x;
+}
+
+static ht_vars neumann(const mlo_system *s, int32_t terms)
+{
+    ht_vars u = s->v;
+    ht_var minus = ht_neg_(s->rate, s->where), one = ht_fill_(s->rate.tape, 1, HT_SCALAR, s->where);
+    for (int32_t k = 1; k < terms; k++) /* u = v + (1 - a H) u */
+        u = ht_add_scaled_(ht_add_scaled_(s->v, u, one, s->where), product(s, u), minus, s->where);
+    return ht_scale_by_(u, s->rate, s->where);
+}
+
+ht_vars mlo_solve(const mlo_system *s)
+{
+    if (s->gradient.count == 0 || s->v.count == 0) return (ht_vars){0};
+    if (s->solver == MLO_CG) return conjugate_gradients(s);
+    if (s->solver == MLO_NORMAL_CG) return normal_conjugate_gradients(s);
+    return neumann(s, s->solver == MLO_IDENTITY ? 1 : s->steps);
+}
