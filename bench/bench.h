@@ -87,6 +87,11 @@ void bench_steps_clear(ht_program *program);
  * and a batch of our own. The answer has seconds, seconds_all, losses, hypergradient, phases, flop, kernels, ....
  */
 bench_child bench_round(const bench_options *options, const char *state, int32_t rounds);
+/** Settings of the peer, as words of its command line: those that its help calls worth trying, beside its defaults. */
+int32_t bench_peer_settings(void);
+const char *bench_peer_setting(int32_t setting);
+/** One untimed and one timed round of the peer. first: it writes the state to start from, else it reads it. */
+bench_child bench_peer(const bench_options *options, int32_t setting, const char *state, bool first);
 /** Rounds of ours and of the peer in turns; the contract's object (docs/performance.md). Without --vs-torch ours alone. */
 json_t *bench_compare(const bench_options *options, const json_t *machine, ht_error *error);
 

@@ -17,7 +17,7 @@ enum { LANES = 4 };
 #endif
 typedef float vector __attribute__((vector_size(LANES * sizeof(float))));
 
-enum { CHAINS = 10, STEPS = 1 << 20, RUNS = 15 };
+enum { CHAINS = 10, STEPS = 1 << 22, RUNS = 15 };
 
 static float chains(float start)
 {
