@@ -43,6 +43,9 @@ static void show(const json_t *result)
                bench_number(setting, "hypergradient_apart"),
                problem ? problem : json_is_true(json_object_get(setting, "agrees")) ? "agrees" : "does not agree");
     }
+    if (isfinite(bench_number(result, "peer_faster_but_apart_seconds")))
+        printf("peer: a setting that does not agree was faster, %.4f s; it does not count\n",
+               bench_number(result, "peer_faster_but_apart_seconds"));
     if (isfinite(bench_number(result, "ratio_median")))
         printf("peer: %.4f s, %.2f GiB; ratio %.3f (spread %.3f of it), memory %.3f\n", bench_number(result, "peer_seconds"),
                bench_number(result, "peer_peak_bytes") / 1073741824, bench_number(result, "ratio_median"),

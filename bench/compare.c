@@ -100,7 +100,7 @@ typedef struct comparison {
     json_t *settings;
     const json_t *ours;     /* answer of the first turn */
     int32_t fastest;        /* -1: none agreed          */
-    double fastest_seconds;
+    double fastest_seconds, apart_seconds; /* apart: least of those that answered and do not agree */
 } comparison;
 
 /* Whether a peer's answer is that of ours; what they differ by is added to the setting. */
@@ -130,6 +130,7 @@ static void add_setting(comparison *c, int32_t index, const bench_child *child)
     }
     bool same = agrees(c, child->answer, setting);
     double seconds = bench_number(child->answer, "seconds");
+    if (!same) c->apart_seconds = fmin(c->apart_seconds, seconds);
     if (!same || !(seconds > 0) || seconds >= c->fastest_seconds) return;
     c->fastest = index;
     c->fastest_seconds = seconds;
@@ -257,6 +258,8 @@ static json_t *beside(comparison *c, const json_t *machine, turns *t, ht_error *
         result = describe(c->options, last, t->our_bytes, machine);
         json_object_set(result, "peer_settings", c->settings);
         json_object_set(result, "torch", torch);
+        bool hidden = c->apart_seconds < c->fastest_seconds;
+        json_object_set_new(result, "peer_faster_but_apart_seconds", bench_real(hidden ? c->apart_seconds : (double)NAN));
         if (t->count > 0) tell_turns(t, c, result);
         double rate = bench_number(result, "flop") / bench_number(result, "ours_seconds");
         json_object_set_new(result, "flop_per_second", bench_real(rate));
@@ -273,7 +276,8 @@ json_t *bench_compare(const bench_options *options, const json_t *machine, ht_er
     if (!options->vs_torch) return alone(options, machine, error);
     if (make_state_file(error) != HT_OK) return NULL;
     size_t room = (size_t)options->repeat * sizeof(double);
-    comparison c = {.options = options, .settings = json_array(), .fastest = -1, .fastest_seconds = INFINITY};
+    comparison c = {.options = options, .settings = json_array(), .fastest = -1, .fastest_seconds = INFINITY,
+                    .apart_seconds = INFINITY};
     turns t = {.ours = malloc(room), .peer = malloc(room), .ratio = malloc(room)};
     json_t *result = NULL;
     if (t.ours && t.peer && t.ratio) result = beside(&c, machine, &t, error);
