@@ -20,10 +20,11 @@ enum { BENCH_PATH = 4096, BENCH_CHANNELS = 3 };
 
 typedef struct bench_options {
     genseg_config config;      /* networks, sizes, search, hypergradient, device, threads          */
-    int32_t repeat;
+    int32_t repeat, states;    /* states: that a setting of the peer is tried from until it agrees  */
     bool json, vs_torch, help;
     const char *python;        /* of the peer                                                       */
     char peer[BENCH_PATH];     /* its program                                                       */
+    const char *state;         /* a file to start from when there is no peer, or NULL               */
     double peer_limit;         /* seconds that one process of it may take                           */
 } bench_options;
 
@@ -90,8 +91,8 @@ bench_child bench_round(const bench_options *options, const char *state, int32_t
 /** Settings of the peer, as words of its command line: those that its help calls worth trying, beside its defaults. */
 int32_t bench_peer_settings(void);
 const char *bench_peer_setting(int32_t setting);
-/** One untimed and one timed round of the peer. first: it writes the state to start from, else it reads it. */
-bench_child bench_peer(const bench_options *options, int32_t setting, const char *state, bool first);
+/** One untimed and one timed round of the peer. It writes the state that it makes of a seed, or, seed -1, starts from one. */
+bench_child bench_peer(const bench_options *options, int32_t setting, const char *state, int32_t seed);
 /** Rounds of ours and of the peer in turns; the contract's object (docs/performance.md). Without --vs-torch ours alone. */
 json_t *bench_compare(const bench_options *options, const json_t *machine, ht_error *error);
 

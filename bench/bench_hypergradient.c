@@ -101,7 +101,7 @@ static void show(const json_t *result)
 
 int main(int count, char **words)
 {
-    static const char without[] = "--hypergradient";
+    static const char without[] = "--hypergradient --load-state";
     bench_options options;
     ht_error error = {0};
     method methods[METHODS] = {{0}};

@@ -1,6 +1,8 @@
 /*
- * Ours and the peer, beside each other in one invocation: every setting of the peer once, then turns of ours and its
- * fastest. A setting counts only if it computed what ours did; without one there is no ratio.
+ * Ours and the peer, beside each other in one invocation: every setting of the peer, then turns of ours and its fastest. A
+ * setting counts only if it computed what ours did; without one there is no ratio. In 32 bits a rounding may push one ReLU
+ * over its kink, and the derivative jumps by more than the tolerance, between two settings of the peer as well: so a
+ * setting that does not agree is tried from the next states, made from seeds 0, 1, 2, ....
  */
 #include <math.h>
 #include <signal.h>
@@ -11,64 +13,6 @@
 #include "bench.h"
 
 static const double losses_tolerance = 1e-4, hypergradient_tolerance = 1e-3;
-
-/* ---- agreement ---- */
-
-double bench_losses_apart(const json_t *ours, const json_t *other)
-{
-    double worst = NAN;
-    const char *key;
-    json_t *value;
-    json_object_foreach((json_t *)ours, key, value) {
-        double a = json_number_value(value), b = bench_number(other, key);
-        if (!json_object_get(other, key)) continue;
-        double apart = fabs(a - b) / fmax(fabs(b), 1e-30);
-        if (isnan(apart)) return INFINITY; /* a NaN agrees with nothing */
-        worst = isnan(worst) ? apart : fmax(worst, apart);
-    }
-    return worst;
-}
-
-/* Appends all numbers of nested lists; -1 if something else stands there or there is no more room. */
-static int32_t flatten(const json_t *list, double *numbers, int32_t count, int32_t room)
-{
-    size_t i;
-    json_t *item;
-    if (json_is_number(list) && count < room) {
-        numbers[count] = json_number_value(list);
-        return count + 1;
-    }
-    if (!json_is_array(list)) return -1;
-    json_array_foreach(list, i, item) {
-        count = flatten(item, numbers, count, room);
-        if (count < 0) return -1;
-    }
-    return count;
-}
-
-double bench_vectors_apart(const json_t *ours, const json_t *other, double *cosine)
-{
-    enum { ROOM = 4096 };
-    double a[ROOM], b[ROOM], gap = 0, aa = 0, bb = 0, ab = 0;
-    int32_t count = 0, same = 0;
-    const char *key;
-    json_t *value;
-    if (cosine) *cosine = NAN;
-    if (!json_is_object(ours) || json_object_size(ours) != json_object_size(other)) return NAN;
-    json_object_foreach((json_t *)ours, key, value) {
-        count = flatten(value, a, count, ROOM);
-        same = flatten(json_object_get(other, key), b, same, ROOM);
-        if (count < 0 || count != same) return NAN;
-    }
-    for (int32_t i = 0; i < count; i++) {
-        gap += (a[i] - b[i]) * (a[i] - b[i]);
-        aa += a[i] * a[i];
-        bb += b[i] * b[i];
-        ab += a[i] * b[i];
-    }
-    if (cosine) *cosine = ab / sqrt(aa * bb);
-    return sqrt(gap / bb);
-}
 
 /* ---- the file that both start from ---- */
 
@@ -95,71 +39,98 @@ static ht_status make_state_file(ht_error *error)
 
 /* ---- settings ---- */
 
+enum { SETTINGS_MOST = 16 };
+
+/* A setting of the peer: its least time, and the first state from which it computed what ours did. */
+typedef struct setting {
+    json_t *told;           /* NULL: not run yet                                     */
+    double seconds;
+    bool answers, agrees;
+    int32_t seed;
+} setting;
+
 typedef struct comparison {
     const bench_options *options;
-    json_t *settings;
-    const json_t *ours;     /* answer of the first turn */
-    int32_t fastest;        /* -1: none agreed          */
-    double fastest_seconds, apart_seconds; /* apart: least of those that answered and do not agree */
+    setting at[SETTINGS_MOST];
+    int32_t count, seed;    /* seed: of the state that the file holds                 */
+    char torch[32];
 } comparison;
 
-/* Whether a peer's answer is that of ours; what they differ by is added to the setting. */
-static bool agrees(const comparison *c, const json_t *answer, json_t *setting)
+/* Whether the peer's answer is that of ours; what they differ by is added. */
+static bool agrees(const json_t *ours, const json_t *answer, json_t *told)
 {
-    const json_t *h = json_object_get(c->ours, "hypergradient");
-    double losses = bench_losses_apart(json_object_get(c->ours, "losses"), json_object_get(answer, "losses"));
+    const json_t *h = json_object_get(ours, "hypergradient");
+    double losses = bench_losses_apart(json_object_get(ours, "losses"), json_object_get(answer, "losses"));
     double vectors = json_is_object(h) ? bench_vectors_apart(h, json_object_get(answer, "hypergradient"), NULL) : 0;
     bool same = losses <= losses_tolerance && vectors <= hypergradient_tolerance;
-    json_object_set_new(setting, "losses_apart", bench_real(losses));
-    json_object_set_new(setting, "hypergradient_apart", json_is_object(h) ? bench_real(vectors) : json_null());
-    json_object_set_new(setting, "agrees", json_boolean(same));
+    json_object_set_new(told, "losses_apart", bench_real(losses));
+    json_object_set_new(told, "hypergradient_apart", json_is_object(h) ? bench_real(vectors) : json_null());
+    json_object_set_new(told, "agrees", json_boolean(same));
     return same;
 }
 
-static void add_setting(comparison *c, int32_t index, const bench_child *child)
+static void judge(comparison *c, int32_t index, const json_t *ours, const bench_child *child)
 {
-    const char *words = bench_peer_setting(index);
-    json_t *setting = json_pack("{s:s, s:o, s:o}", "setting", *words ? words : "(its defaults)", "seconds",
-                                bench_real(bench_number(child->answer, "seconds")), "peak_bytes",
-                                json_integer((json_int_t)child->peak_bytes));
-    json_array_append_new(c->settings, setting);
-    if (!child->answer) {
-        json_object_set_new(setting, "problem", json_string(child->problem));
-        json_object_set_new(setting, "agrees", json_false());
-        return;
-    }
-    bool same = agrees(c, child->answer, setting);
+    setting *s = &c->at[index];
+    const char *words = bench_peer_setting(index), *torch = json_string_value(json_object_get(child->answer, "torch"));
     double seconds = bench_number(child->answer, "seconds");
-    if (!same) c->apart_seconds = fmin(c->apart_seconds, seconds);
-    if (!same || !(seconds > 0) || seconds >= c->fastest_seconds) return;
-    c->fastest = index;
-    c->fastest_seconds = seconds;
+    if (!s->told) s->seconds = INFINITY;
+    if (seconds < s->seconds) s->seconds = seconds;
+    if (torch) snprintf(c->torch, sizeof c->torch, "%s", torch);
+    json_decref(s->told);
+    s->told = json_pack("{s:s, s:o, s:I, s:i}", "setting", *words ? words : "(its defaults)", "seconds",
+                        bench_real(s->seconds), "peak_bytes", (json_int_t)child->peak_bytes, "seed", (int)c->seed);
+    s->answers = child->answer != NULL;
+    s->seed = c->seed;
+    s->agrees = s->answers && agrees(ours, child->answer, s->told);
+    if (s->answers) return;
+    json_object_set_new(s->told, "agrees", json_false());
+    json_object_set_new(s->told, "problem", json_string(child->problem));
 }
 
-/* The peer writes the state at its first setting; ours starts from it; then the peer's other settings. */
-static json_t *try_settings(comparison *c, json_t **torch, ht_error *error)
+static bool unsettled(const setting *s) { return !s->told || (s->answers && !s->agrees); }
+
+/* From one state, all settings that have not agreed yet. The first of them to answer writes it, then ours starts from it. */
+static void try_state(comparison *c, ht_error *error)
 {
-    bench_child first = bench_peer(c->options, 0, state_file, true);
-    if (!first.answer) {
-        ht_fail(error, HT_EUNSUPPORTED, "the peer: %s; expected its answer from %.200s", first.problem, c->options->peer);
-        return NULL;
+    json_t *ours = NULL;
+    for (int32_t i = 0; i < c->count && error->status == HT_OK; i++) {
+        if (!unsettled(&c->at[i])) continue;
+        bench_child peer = bench_peer(c->options, i, state_file, ours ? -1 : c->seed);
+        if (peer.answer && !ours) {
+            bench_child child = bench_round(c->options, state_file, 1);
+            ours = child.answer;
+            if (!ours) ht_fail(error, HT_EINTERNAL, "%s", child.problem);
+        }
+        if (error->status == HT_OK) judge(c, i, ours, &peer);
+        json_decref(peer.answer);
     }
-    bench_child ours = bench_round(c->options, state_file, 1);
-    if (!ours.answer) {
-        ht_fail(error, HT_EINTERNAL, "%s", ours.problem);
-        json_decref(first.answer);
-        return NULL;
+    json_decref(ours);
+}
+
+/* The fastest setting that agrees, or -1. apart: the least time of those that do not. */
+static int32_t try_settings(comparison *c, double *apart, ht_error *error)
+{
+    int32_t fastest = -1;
+    bool open = true;
+    for (int32_t seed = 0; seed < c->options->states && open && error->status == HT_OK; seed++) {
+        c->seed = seed;
+        try_state(c, error);
+        open = false;
+        for (int32_t i = 0; i < c->count; i++) open = open || unsettled(&c->at[i]);
     }
-    c->ours = ours.answer;
-    *torch = json_incref(json_object_get(first.answer, "torch"));
-    add_setting(c, 0, &first);
-    json_decref(first.answer);
-    for (int32_t i = 1; i < bench_peer_settings(); i++) {
-        bench_child child = bench_peer(c->options, i, state_file, false);
-        add_setting(c, i, &child);
-        json_decref(child.answer);
+    *apart = INFINITY;
+    bool answered = false;
+    for (int32_t i = 0; i < c->count; i++) {
+        const setting *s = &c->at[i];
+        answered = answered || s->answers;
+        if (s->answers && !s->agrees) *apart = fmin(*apart, s->seconds);
+        if (s->agrees && (fastest < 0 || s->seconds < c->at[fastest].seconds)) fastest = i;
     }
-    return ours.answer;
+    if (!answered && c->at[0].told)
+        ht_fail(error, HT_EUNSUPPORTED, "the peer: %s; expected an answer of %.200s",
+                json_string_value(json_object_get(c->at[0].told, "problem")), c->options->peer);
+    return fastest;
 }
 
 /* ---- turns ---- */
@@ -171,14 +142,14 @@ typedef struct turns {
     size_t our_bytes, peer_bytes;
 } turns;
 
-static void take_turn(turns *t, const comparison *c, json_t **last, ht_error *error)
+static void take_turn(turns *t, const comparison *c, int32_t fastest, json_t **last, ht_error *error)
 {
     bench_child a = bench_round(c->options, state_file, 1);
-    bench_child b = a.answer ? bench_peer(c->options, c->fastest, state_file, false) : (bench_child){0};
+    bench_child b = a.answer ? bench_peer(c->options, fastest, state_file, -1) : (bench_child){0};
     json_t *aside = json_object();
     if (!a.answer || !b.answer)
         ht_fail(error, HT_EINTERNAL, "turn %d: %s", (int)t->count + 1, a.answer ? b.problem : a.problem);
-    else if (!agrees(c, b.answer, aside))
+    else if (!agrees(a.answer, b.answer, aside))
         ht_fail(error, HT_EINTERNAL, "turn %d: the peer's losses or hypergradient are not those of ours", (int)t->count + 1);
     json_decref(aside);
     if (error->status == HT_OK) {
@@ -195,7 +166,26 @@ static void take_turn(turns *t, const comparison *c, json_t **last, ht_error *er
     json_decref(b.answer);
 }
 
-static void tell_turns(turns *t, const comparison *c, json_t *result)
+/* Ours alone once if no setting agreed; else the turns, from the state from which the fastest one agreed. */
+static json_t *take_turns(turns *t, comparison *c, int32_t fastest, ht_error *error)
+{
+    json_t *last = NULL;
+    if (fastest < 0) {
+        bench_child child = bench_round(c->options, state_file, 1);
+        if (!child.answer) ht_fail(error, HT_EINTERNAL, "%s", child.problem);
+        t->our_bytes = child.peak_bytes;
+        return child.answer;
+    }
+    if (c->at[fastest].seed != c->seed) {
+        bench_child child = bench_peer(c->options, fastest, state_file, c->at[fastest].seed);
+        if (!child.answer) ht_fail(error, HT_EINTERNAL, "the peer: %s", child.problem);
+        json_decref(child.answer);
+    }
+    for (int32_t i = 0; i < c->options->repeat && error->status == HT_OK; i++) take_turn(t, c, fastest, &last, error);
+    return last;
+}
+
+static void tell_turns(turns *t, int32_t fastest, json_t *result)
 {
     json_t *list = json_array();
     for (int32_t i = 0; i < t->count; i++) json_array_append_new(list, json_real(t->ratio[i]));
@@ -208,7 +198,7 @@ static void tell_turns(turns *t, const comparison *c, json_t *result)
     json_object_set_new(result, "memory_ratio", json_real((double)t->our_bytes / (double)t->peer_bytes));
     json_object_set_new(result, "peak_bytes", json_integer((json_int_t)t->our_bytes));
     json_object_set_new(result, "peer_peak_bytes", json_integer((json_int_t)t->peer_bytes));
-    const char *words = bench_peer_setting(c->fastest);
+    const char *words = bench_peer_setting(fastest);
     json_object_set_new(result, "peer_fastest", json_string(*words ? words : "(its defaults)"));
 }
 
@@ -240,7 +230,7 @@ static json_t *describe(const bench_options *options, const json_t *ours, size_t
 
 static json_t *alone(const bench_options *options, const json_t *machine, ht_error *error)
 {
-    bench_child ours = bench_round(options, NULL, options->repeat);
+    bench_child ours = bench_round(options, options->state, options->repeat);
     if (!ours.answer) ht_fail(error, HT_EINTERNAL, "%s", ours.problem);
     json_t *result = ours.answer ? describe(options, ours.answer, ours.peak_bytes, machine) : NULL;
     json_decref(ours.answer);
@@ -249,25 +239,23 @@ static json_t *alone(const bench_options *options, const json_t *machine, ht_err
 
 static json_t *beside(comparison *c, const json_t *machine, turns *t, ht_error *error)
 {
-    json_t *torch = NULL, *last = try_settings(c, &torch, error), *ours = last, *result = NULL;
-    if (!last) return NULL;
-    json_incref(ours);
-    for (int32_t i = 0; i < c->options->repeat && c->fastest >= 0 && error->status == HT_OK; i++)
-        take_turn(t, c, &last, error);
-    if (error->status == HT_OK) {
+    double apart = INFINITY;
+    json_t *result = NULL;
+    int32_t fastest = try_settings(c, &apart, error);
+    json_t *last = error->status == HT_OK ? take_turns(t, c, fastest, error) : NULL;
+    if (last && error->status == HT_OK) {
         result = describe(c->options, last, t->our_bytes, machine);
-        json_object_set(result, "peer_settings", c->settings);
-        json_object_set(result, "torch", torch);
-        bool hidden = c->apart_seconds < c->fastest_seconds;
-        json_object_set_new(result, "peer_faster_but_apart_seconds", bench_real(hidden ? c->apart_seconds : (double)NAN));
-        if (t->count > 0) tell_turns(t, c, result);
+        for (int32_t i = 0; i < c->count; i++)
+            if (c->at[i].told) json_array_append(json_object_get(result, "peer_settings"), c->at[i].told);
+        bool hidden = fastest >= 0 && apart < c->at[fastest].seconds;
+        json_object_set_new(result, "torch", json_string(c->torch));
+        json_object_set_new(result, "peer_faster_but_apart_seconds", bench_real(hidden ? apart : (double)NAN));
+        if (t->count > 0) tell_turns(t, fastest, result);
         double rate = bench_number(result, "flop") / bench_number(result, "ours_seconds");
         json_object_set_new(result, "flop_per_second", bench_real(rate));
         json_object_set_new(result, "fraction_of_peak", bench_real(rate / bench_number(machine, "fma_flop_per_second")));
     }
     json_decref(last);
-    json_decref(ours);
-    json_decref(torch);
     return result;
 }
 
@@ -276,8 +264,8 @@ json_t *bench_compare(const bench_options *options, const json_t *machine, ht_er
     if (!options->vs_torch) return alone(options, machine, error);
     if (make_state_file(error) != HT_OK) return NULL;
     size_t room = (size_t)options->repeat * sizeof(double);
-    comparison c = {.options = options, .settings = json_array(), .fastest = -1, .fastest_seconds = INFINITY,
-                    .apart_seconds = INFINITY};
+    comparison c = {.options = options, .count = bench_peer_settings()};
+    if (c.count > SETTINGS_MOST) c.count = SETTINGS_MOST;
     turns t = {.ours = malloc(room), .peer = malloc(room), .ratio = malloc(room)};
     json_t *result = NULL;
     if (t.ours && t.peer && t.ratio) result = beside(&c, machine, &t, error);
@@ -285,7 +273,7 @@ json_t *bench_compare(const bench_options *options, const json_t *machine, ht_er
     free(t.ours);
     free(t.peer);
     free(t.ratio);
-    json_decref(c.settings);
+    for (int32_t i = 0; i < c.count; i++) json_decref(c.at[i].told);
     (void)unlink(state_file);
     return result;
 }

@@ -24,6 +24,8 @@ static const option table[] = {
     {"--vs-torch", "=PYTHON", NULL, "beside PyTorch, in turns; default python3"},
     {"--peer", "FILE", NULL, "the peer; default ../shared/peers/torch_genseg.py"},
     {"--peer-limit", "SECONDS", NULL, "that one process of the peer may take; default 900"},
+    {"--states", "N", NULL, "starts to try until the peer's result is ours; default 8"},
+    {"--load-state", "FILE", NULL, "without the peer: start from a file of its --save-state"},
     {"--json", NULL, NULL, "one JSON object on one line"},
     {"--help", NULL, NULL, "this text"},
 };
@@ -86,6 +88,9 @@ static ht_status take(const option *o, const char *value, bench_options *options
     if (strcmp(o->name, "--repeat") == 0) {
         status = number_of(o->name, value, 1, &number, error);
         options->repeat = status == HT_OK ? (int32_t)fmin(number, 1000) : 1;
+    } else if (strcmp(o->name, "--states") == 0) {
+        status = number_of(o->name, value, 1, &number, error);
+        options->states = status == HT_OK ? (int32_t)fmin(number, 1000) : 1;
     } else if (strcmp(o->name, "--peer-limit") == 0) {
         status = number_of(o->name, value, 1, &options->peer_limit, error);
     } else if (strcmp(o->name, "--vs-torch") == 0) {
@@ -93,6 +98,8 @@ static ht_status take(const option *o, const char *value, bench_options *options
         if (value) options->python = value;
     } else if (strcmp(o->name, "--peer") == 0) {
         snprintf(options->peer, sizeof options->peer, "%s", value);
+    } else if (strcmp(o->name, "--load-state") == 0) {
+        options->state = value;
     } else if (strcmp(o->name, "--json") == 0) {
         options->json = true;
     } else if (strcmp(o->name, "--help") == 0) {
@@ -127,7 +134,7 @@ static ht_status walk(int count, char **words, const char *without, bool presets
 
 ht_status bench_options_read(int count, char **words, const char *without, bench_options *options, ht_error *error)
 {
-    *options = (bench_options){.repeat = 3, .python = "python3", .peer_limit = 900};
+    *options = (bench_options){.repeat = 3, .states = 8, .python = "python3", .peer_limit = 900};
     ht_status status = take_preset(&options->config, "paper", error);
     if (status == HT_OK) status = walk(count, words, without, true, options, error);
     if (status == HT_OK) status = walk(count, words, without, false, options, error);

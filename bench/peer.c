@@ -45,7 +45,7 @@ static void add_number(command *c, const char *name, int32_t value)
     add(c, name, text);
 }
 
-bench_child bench_peer(const bench_options *options, int32_t setting, const char *state, bool first)
+bench_child bench_peer(const bench_options *options, int32_t setting, const char *state, int32_t seed)
 {
     static const char *const modes[] = {"none", "fd-lean", "eq9", "total"};
     const genseg_config *o = &options->config;
@@ -68,7 +68,8 @@ bench_child bench_peer(const bench_options *options, int32_t setting, const char
     add_number(&c, "--threads", o->threads);
     add(&c, "--warmup", "1");
     add(&c, "--repeat", "1");
-    lend(&c, first ? "--save-state" : "--load-state");
+    if (seed >= 0) add_number(&c, "--seed", seed);
+    lend(&c, seed >= 0 ? "--save-state" : "--load-state");
     lend(&c, state);
     snprintf(words, sizeof words, "%s", settings[setting]);
     for (char *word = strtok_r(words, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) lend(&c, word);
