@@ -88,14 +88,22 @@ static void judge(comparison *c, int32_t index, const json_t *ours, const bench_
     json_object_set_new(s->told, "problem", json_string(child->problem));
 }
 
-static bool unsettled(const setting *s) { return !s->told || (s->answers && !s->agrees); }
+/* Not run yet, or without agreement and faster than all that agree: the only ones that could still count. */
+static bool unsettled(const comparison *c, int32_t index)
+{
+    const setting *s = &c->at[index];
+    if (!s->told) return true;
+    for (int32_t i = 0; i < c->count; i++)
+        if (c->at[i].told && c->at[i].agrees && c->at[i].seconds <= s->seconds) return false;
+    return s->answers && !s->agrees;
+}
 
-/* From one state, all settings that have not agreed yet. The first of them to answer writes it, then ours starts from it. */
+/* From one state, all settings that are not settled. The first of them to answer writes it, then ours starts from it. */
 static void try_state(comparison *c, ht_error *error)
 {
     json_t *ours = NULL;
     for (int32_t i = 0; i < c->count && error->status == HT_OK; i++) {
-        if (!unsettled(&c->at[i])) continue;
+        if (!unsettled(c, i)) continue;
         bench_child peer = bench_peer(c->options, i, state_file, ours ? -1 : c->seed);
         if (peer.answer && !ours) {
             bench_child child = bench_round(c->options, state_file, 1);
@@ -117,7 +125,7 @@ static int32_t try_settings(comparison *c, double *apart, ht_error *error)
         c->seed = seed;
         try_state(c, error);
         open = false;
-        for (int32_t i = 0; i < c->count; i++) open = open || unsettled(&c->at[i]);
+        for (int32_t i = 0; i < c->count; i++) open = open || unsettled(c, i);
     }
     *apart = INFINITY;
     bool answered = false;
