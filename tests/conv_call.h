@@ -1,6 +1,6 @@
 /*
  * One convolution called as the planner calls it: prepare, pack, run, release, with guarded memory that holds NaN
- * before. For test_conv.c and bench/bench_conv.c; not a test by itself.
+ * before. For test_conv.c; not a test by itself.
  */
 #ifndef TESTS_CONV_CALL_H
 #define TESTS_CONV_CALL_H

@@ -7,83 +7,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <ht/mlo.h>
-
+#include "levels.h"
 #include "procedure.h"
 
-enum { G, H, S, A, LETTERS };
+enum { G = CONFORM_LEVEL_G, H = CONFORM_LEVEL_H, S = CONFORM_LEVEL_S, LETTERS = CONFORM_LEVELS };
 static const char letters[] = "GHSA";
 
-/* A round while it is worked out. gan and seg differ in the factors of dropout alone. */
+/* A round while it is worked out. */
 typedef struct procedure {
     conform_case *c;
-    ht_tape *tape;
     json_t *config, *order;
-    ht_store *store[LETTERS];
     conform_rule rule[LETTERS]; /* of G and S */
-    genseg_networks gan, seg;
     ht_var factors[2][GENSEG_LEVELS_MAX];
-    ht_var mask, image, augmented, val_mask, val_image, generated;
-    double gamma;
+    conform_levels levels;
 } procedure;
 
-/* ---- levels ---- */
-
-static ht_var generate(const mlo_point *at, ht_var mask, const genseg_networks *nets)
+static ht_vars step_by_rule(ht_vars weights, ht_vars gradients, void *rule)
 {
-    return genseg_generate(mlo_at(at, "G"), mlo_at(at, "A"), mask, &nets->generator);
-}
-
-static ht_var loss_generator(const mlo_point *at, void *context)
-{
-    const procedure *p = context;
-    return genseg_loss_gan(mlo_at(at, "H"), p->mask, generate(at, p->mask, &p->gan), p->image, &p->gan);
-}
-
-static ht_var loss_discriminator(const mlo_point *at, void *context)
-{
-    const procedure *p = context;
-    return genseg_loss_discriminator(mlo_at(at, "H"), p->mask, generate(at, p->mask, &p->gan), p->image, &p->gan);
-}
-
-static ht_var loss_segmenter(const mlo_point *at, void *context)
-{
-    procedure *p = context;
-    p->generated = genseg_to_unit(generate(at, p->augmented, &p->seg));
-    ht_var on_generated = genseg_loss_segmenter(mlo_at(at, "S"), p->generated, p->augmented, &p->seg);
-    ht_var on_real = genseg_loss_segmenter(mlo_at(at, "S"), p->image, p->mask, &p->seg);
-    return ht_add(on_generated, ht_scale(on_real, p->gamma));
-}
-
-static ht_var loss_architecture(const mlo_point *at, void *context)
-{
-    const procedure *p = context;
-    return genseg_loss_segmenter(mlo_at(at, "S"), p->val_image, p->val_mask, &p->seg);
-}
-
-static ht_vars step_generator(ht_vars w, ht_vars g, void *context)
-{
-    return conform_rule_step(w, g, &((const procedure *)context)->rule[G]);
-}
-
-static ht_vars step_segmenter(ht_vars w, ht_vars g, void *context)
-{
-    return conform_rule_step(w, g, &((const procedure *)context)->rule[S]);
-}
-
-static mlo_round record(procedure *p)
-{
-    nn_scope scope[LETTERS];
-    static const char *const names[] = {"G", "H", "S", "A"};
-    for (int32_t i = 0; i < LETTERS; i++)
-        scope[i] = nn_open(p->tape, p->store[i], .name = names[i], .freeze_statistics = 1);
-    const mlo_level levels[] = {
-        {"G", scope[G], loss_generator, step_generator, .context = p},
-        {"H", scope[H], loss_discriminator, .context = p, .before = "G"},
-        {"S", scope[S], loss_segmenter, step_segmenter, .context = p, .hold = "A"},
-        {"A", scope[A], loss_architecture, .context = p},
-    };
-    return mlo_record(p->tape, levels, 4, MLO_UNROLL, .look_ahead = MLO_OPTIMIZER);
+    return conform_rule_step(weights, gradients, rule);
 }
 
 /* ---- what the case says ---- */
@@ -97,10 +38,10 @@ static void take_weights(procedure *p, int32_t letter)
         if (name[0] != letters[letter] || name[1] != '.') continue;
         if (strncmp(name + 2, "adam.", 5) == 0 || strncmp(name + 2, "rmsprop.", 8) == 0) continue;
         ht_shape shape = ht_store_shape(c->tensors, i);
-        if (ht_store_add(p->store[letter], name + 2, ht_store_dtype(c->tensors, i), shape, HT_PARAMETER, &c->error) >= 0)
-            ht_store_set(p->store[letter], name + 2, ht_store_data(c->tensors, i), ht_shape_count(shape), &c->error);
+        if (ht_store_add(p->levels.store[letter], name + 2, ht_store_dtype(c->tensors, i), shape, HT_PARAMETER, &c->error) >= 0)
+            ht_store_set(p->levels.store[letter], name + 2, ht_store_data(c->tensors, i), ht_shape_count(shape), &c->error);
     }
-    if (c->error.status == HT_OK && ht_store_count(p->store[letter]) == 0)
+    if (c->error.status == HT_OK && ht_store_count(p->levels.store[letter]) == 0)
         ht_fail(&c->error, HT_EFORMAT, "there is no tensor \"%c.NAME\"; expected its weights", letters[letter]);
 }
 
@@ -111,7 +52,7 @@ static void take_factors(procedure *p)
         for (int32_t i = 0; i < GENSEG_LEVELS_MAX; i++) {
             char name[32];
             snprintf(name, sizeof name, "dropout.%s.%d", uses[use], i);
-            if (ht_store_find(p->c->tensors, name) >= 0) p->factors[use][i] = conform_input(p->c, p->tape, name);
+            if (ht_store_find(p->c->tensors, name) >= 0) p->factors[use][i] = conform_input(p->c, p->levels.tape, name);
         }
     }
 }
@@ -129,7 +70,7 @@ static void take_networks(procedure *p)
     ht_error *error = &p->c->error;
     int32_t smooth = conform_flag(p->config, "smooth", 0, error);
     int dice = conform_flag(p->config, "dice", 1, error);
-    p->gan = (genseg_networks){
+    p->levels.gan = (genseg_networks){
         .generator = {.levels = size_of(p, "downs"), .width = size_of(p, "ngf"), .channels = size_of(p, "channels"),
                       .search = search[conform_word(p->config, "search", searches, 1, error)], .smooth = smooth},
         .discriminator = {.width = size_of(p, "ndf"), .layers = size_of(p, "d_layers"), .smooth = smooth},
@@ -137,10 +78,10 @@ static void take_networks(procedure *p)
         .gan = GENSEG_GAN_PIX2PIX, .segmentation = dice ? GENSEG_SEG_CE_DICE : GENSEG_SEG_CE,
         .l1 = conform_real(p->config, "l1", 100, error),
     };
-    p->gamma = conform_real(p->config, "gamma", 1, error);
-    p->seg = p->gan;
-    p->gan.generator.factors = p->factors[0];
-    p->seg.generator.factors = p->factors[1];
+    p->levels.gamma = conform_real(p->config, "gamma", 1, error);
+    p->levels.seg = p->levels.gan;
+    p->levels.gan.generator.factors = p->factors[0];
+    p->levels.seg.generator.factors = p->factors[1];
 }
 
 /* ---- what is compared ---- */
@@ -219,7 +160,7 @@ static void compare_round(procedure *p, ht_program *program, const mlo_round *ro
 {
     static const char *const losses[] = {"loss_gan", "loss_discriminator", "loss_seg", "loss_val"};
     for (int32_t i = 0; i < 4; i++) conform_compare_output(p->c, program, losses[i], round->loss[i]);
-    conform_compare_output(p->c, program, "generated", p->generated);
+    conform_compare_output(p->c, program, "generated", p->levels.generated);
     compare_list(p, program, "h_eq9", round->path);
     compare_list(p, program, "h_direct", round->direct);
     compare_list(p, program, "h_total", round->total);
@@ -234,34 +175,35 @@ static void compare_round(procedure *p, ht_program *program, const mlo_round *ro
 static void look_for_missing(procedure *p, const int32_t *before)
 {
     for (int32_t i = 0; i < LETTERS; i++)
-        for (int32_t k = before[i]; k < ht_store_count(p->store[i]); k++)
-            if (ht_store_role(p->store[i], k) == HT_PARAMETER)
+        for (int32_t k = before[i]; k < ht_store_count(p->levels.store[i]); k++)
+            if (ht_store_role(p->levels.store[i], k) == HT_PARAMETER)
                 ht_fail(&p->c->error, HT_EFORMAT, "there is no tensor \"%c.%s\"; expected it", letters[i],
-                        ht_store_name(p->store[i], k));
+                        ht_store_name(p->levels.store[i], k));
 }
 
 static void record_and_compare(procedure *p)
 {
     conform_case *c = p->c;
     int32_t before[LETTERS];
-    for (int32_t i = 0; i < LETTERS; i++) before[i] = ht_store_count(p->store[i]);
-    p->mask = conform_input(c, p->tape, "batch.mask");
-    p->image = conform_input(c, p->tape, "batch.image");
-    p->augmented = conform_input(c, p->tape, "batch.augmented");
-    p->val_mask = conform_input(c, p->tape, "val.mask");
-    p->val_image = conform_input(c, p->tape, "val.image");
+    for (int32_t i = 0; i < LETTERS; i++) before[i] = ht_store_count(p->levels.store[i]);
+    p->levels.mask = conform_input(c, p->levels.tape, "batch.mask");
+    p->levels.image = conform_input(c, p->levels.tape, "batch.image");
+    p->levels.augmented = conform_input(c, p->levels.tape, "batch.augmented");
+    p->levels.val_mask = conform_input(c, p->levels.tape, "val.mask");
+    p->levels.val_image = conform_input(c, p->levels.tape, "val.image");
     take_factors(p);
     if (c->error.status != HT_OK) return;
-    mlo_round round = record(p);
+    for (int32_t i = G; i <= S; i += S - G) p->levels.step[i] = (conform_step){.record = step_by_rule, .context = &p->rule[i]};
+    mlo_round round = conform_levels_record(&p->levels, MLO_UNROLL, MLO_OPTIMIZER);
     look_for_missing(p, before);
-    if (ht_tape_error(p->tape)->status != HT_OK)
-        ht_fail(&c->error, ht_tape_error(p->tape)->status, "%s", ht_tape_error(p->tape)->message);
+    if (ht_tape_error(p->levels.tape)->status != HT_OK)
+        ht_fail(&c->error, ht_tape_error(p->levels.tape)->status, "%s", ht_tape_error(p->levels.tape)->message);
     if (c->error.status != HT_OK) return;
-    ht_vars outputs = ht_list(p->generated, round.loss[0], round.loss[1], round.loss[2], round.loss[3]);
+    ht_vars outputs = ht_list(p->levels.generated, round.loss[0], round.loss[1], round.loss[2], round.loss[3]);
     const ht_vars more[] = {round.path, round.direct, round.total, round.next[G], round.next[S], round.gradient[H]};
     for (size_t i = 0; i < sizeof more / sizeof more[0]; i++)
         if (more[i].count) outputs = ht_vars_join(outputs, more[i]);
-    ht_program *program = conform_run(c, p->tape, outputs);
+    ht_program *program = conform_run(c, p->levels.tape, outputs);
     if (program) compare_round(p, program, &round);
     ht_program_free(program);
 }
@@ -270,21 +212,21 @@ static void record_and_compare(procedure *p)
 static void work_out(procedure *p, genseg_cells cells)
 {
     conform_case *c = p->c;
-    p->tape = ht_tape_new(HT_F64);
-    int whole = p->tape != NULL;
-    for (int32_t i = 0; i < LETTERS; i++) whole = (p->store[i] = ht_store_new(c->device)) && whole;
+    p->levels.tape = ht_tape_new(HT_F64);
+    int whole = p->levels.tape != NULL;
+    for (int32_t i = 0; i < LETTERS; i++) whole = (p->levels.store[i] = ht_store_new(c->device)) && whole;
     if (!whole) ht_fail(&c->error, HT_ENOMEM, "no memory for a tape and its stores");
     for (int32_t i = 0; i < LETTERS && c->error.status == HT_OK; i++) take_weights(p, i);
     if (c->error.status == HT_OK) conform_rule_read(&p->rule[G], c, p->config, "G");
     if (c->error.status == HT_OK) conform_rule_read(&p->rule[S], c, p->config, "S");
     if (c->error.status == HT_OK) {
         take_networks(p);
-        p->gan.generator.cells = p->seg.generator.cells = cells;
+        p->levels.gan.generator.cells = p->levels.seg.generator.cells = cells;
     }
     if (c->error.status == HT_OK) record_and_compare(p);
-    ht_tape_free(p->tape);
+    ht_tape_free(p->levels.tape);
     for (int32_t i = 0; i < LETTERS; i++) {
-        (void)ht_store_free(p->store[i]);
+        (void)ht_store_free(p->levels.store[i]);
         (void)ht_store_free(p->rule[i].moments);
     }
 }

@@ -1,0 +1,104 @@
+/*
+ * What the benchmarks share: options, children (each measurement is a process of its own, so that its peak of memory is
+ * its own), the machine's peak, the round as the peer runs it, and the peer. Answers of children are JSON objects.
+ * A measurement is never a test: nothing here passes or fails by time.
+ */
+#ifndef BENCH_H
+#define BENCH_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+#include <ht/ht.h>
+
+#include "genseg/config.h"
+
+enum { BENCH_PATH = 4096, BENCH_CHANNELS = 3 };
+
+/* ---- options ---- */
+
+typedef struct bench_options {
+    genseg_config config;      /* networks, sizes, search, hypergradient, device, threads          */
+    int32_t repeat, states;    /* states: that a setting of the peer is tried from until it agrees  */
+    bool json, vs_torch, help;
+    const char *python;        /* of the peer                                                       */
+    char peer[BENCH_PATH];     /* its program                                                       */
+    const char *state;         /* a file to start from when there is no peer, or NULL               */
+    double peer_limit;         /* seconds that one process of it may take                           */
+} bench_options;
+
+/**
+ * Reads a command line; unknown words and values that do not fit together are EINVALID. without: options that the program
+ * does not have, "--hypergradient --search" or "".
+ */
+ht_status bench_options_read(int count, char **words, const char *without, bench_options *options, ht_error *error);
+/** Prints what the options mean, after `about`. */
+void bench_options_help(const char *about, const char *without);
+/** Processors that this process may use. */
+int32_t bench_processors(void);
+
+/* ---- children ---- */
+
+typedef struct bench_child {
+    json_t *answer;            /* what it wrote, or NULL                                            */
+    size_t peak_bytes;         /* largest resident set                                              */
+    double wall_seconds;
+    char problem[512];         /* why there is no answer: its last line on stderr, a signal, a limit */
+} bench_child;
+
+/** What runs in a fork; its object is the answer. NULL and a filled record: there is none. */
+typedef json_t *(*bench_work)(void *context, ht_error *error);
+bench_child bench_fork(bench_work work, void *context);
+/** Runs a program that prints one JSON object; killed after limit seconds. */
+bench_child bench_program(char *const *words, double limit);
+
+/* ---- figures ---- */
+
+double bench_now(void);
+/** Median; NAN of none. Sorts values. */
+double bench_median(double *values, int32_t count);
+/** Member as a number; NAN if there is none. */
+double bench_number(const json_t *object, const char *key);
+/** A number, or null for one that is not finite. */
+json_t *bench_real(double value);
+/** Prints an object on one line. */
+void bench_print(const json_t *object);
+
+/** Name of the processor, threads, load, and measured in a child: {"fma_flop_per_second", "triad_bytes_per_second"}. */
+json_t *bench_machine(int32_t threads);
+/** The loops themselves, by so many threads. */
+double bench_fma_rate(int32_t threads);
+double bench_triad_rate(int32_t threads);
+
+/* ---- a program's steps: where time, bytes and operations went ---- */
+
+typedef struct bench_step {
+    const char *name, *scope, *algorithm; /* algorithm: NULL if there is none to name */
+    double seconds, bytes, flop;          /* of all runs since it was cleared; of one run */
+} bench_step;
+int32_t bench_steps(const ht_program *program);
+bench_step bench_step_at(const ht_program *program, int32_t step);
+void bench_steps_clear(ht_program *program);
+
+/* ---- the round ---- */
+
+/**
+ * Rounds in a child: one untimed, then `rounds` timed ones. state: a file of the peer to start from, or NULL for weights
+ * and a batch of our own. The answer has seconds, seconds_all, losses, hypergradient, phases, flop, kernels, ....
+ */
+bench_child bench_round(const bench_options *options, const char *state, int32_t rounds);
+/** Settings of the peer, as words of its command line: those that its help calls worth trying, beside its defaults. */
+int32_t bench_peer_settings(void);
+const char *bench_peer_setting(int32_t setting);
+/** One untimed and one timed round of the peer. It writes the state that it makes of a seed, or, seed -1, starts from one. */
+bench_child bench_peer(const bench_options *options, int32_t setting, const char *state, int32_t seed);
+/** Rounds of ours and of the peer in turns; the contract's object (docs/performance.md). Without --vs-torch ours alone. */
+json_t *bench_compare(const bench_options *options, const json_t *machine, ht_error *error);
+
+/** Largest relative difference of losses that both name; NAN if there are none. */
+double bench_losses_apart(const json_t *ours, const json_t *other);
+/** |h - g| / |g| over all numbers; NAN if they are not of one form. cosine may be NULL. */
+double bench_vectors_apart(const json_t *ours, const json_t *other, double *cosine);
+
+#endif
