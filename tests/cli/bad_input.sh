@@ -1,6 +1,7 @@
 #!/bin/sh
 # Bad input to the real program, row by row of bad_input.tsv: the exit code, exactly one line on stderr in the promised form
 # with the promised words, and no file made, changed or left over. Usage: bad_input.sh GENSEG
+. "$(dirname "$0")/tap.sh"
 genseg=${1:?usage: bad_input.sh GENSEG}
 here=$(cd "$(dirname "$0")" && pwd)
 case $genseg in /*) ;; *) genseg=$(pwd)/$genseg ;; esac
@@ -25,19 +26,6 @@ escape_line=$(printf '\n\033[31mname.toml')
 tiny="--rounds 2 --seed 3 --threads 1 --quiet --set data.size=32 --set model.generator_width=2 --set model.generator_levels=3
     --set model.discriminator_width=2 --set model.discriminator_layers=1 --set model.unet_width=2 --set model.unet_depth=2
     --set pretrain.steps=1 --set run.validate_every=1 --set run.checkpoint_every=1 --set run.picture_every=0"
-number=0
-bad=0
-
-# result GOOD TEXT
-result() {
-    number=$((number + 1))
-    if [ "$1" = 1 ]; then
-        echo "ok $number - $2"
-    else
-        bad=1
-        echo "not ok $number - $2"
-    fi
-}
 
 # Every file and link below the scratch folder with its checksum.
 snapshot() {

@@ -1,22 +1,10 @@
 #!/bin/sh
 # ht-gradcheck as a program: the report's form, exit codes, the planted rule and the command that shows it again.
 # Usage: gradcheck.sh HT_GRADCHECK
+. "$(dirname "$0")/tap.sh"
 program=${1:?usage: gradcheck.sh HT_GRADCHECK}
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/gradcheck-XXXXXX") || exit 1
 trap 'rm -rf "$scratch"' EXIT
-number=0
-bad=0
-
-# result GOOD TEXT
-result() {
-    number=$((number + 1))
-    if [ "$1" = 1 ]; then
-        echo "ok $number - $2"
-    else
-        bad=1
-        echo "not ok $number - $2"
-    fi
-}
 
 # status WANTED TEXT ARGUMENT...: the exit code; out and err keep what was said
 status() {

@@ -2,6 +2,7 @@
 # Runs of the real program that are stopped and resumed end where the run ends that was let alone: the same state hash, log,
 # architecture table, certificate, weights and metrics. Stopped by SIGTERM and SIGINT at several moments, also again and
 # again, and by SIGKILL. And two runs alike are alike, for every method of the hypergradient. Usage: resume.sh GENSEG
+. "$(dirname "$0")/tap.sh"
 genseg=${1:?usage: resume.sh GENSEG}
 case $genseg in /*) ;; *) genseg=$(pwd)/$genseg ;; esac
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/genseg-resume-XXXXXX") || exit 1
@@ -15,19 +16,6 @@ tiny="--seed 3 --threads 1 --set data.size=32 --set model.generator_width=2 --se
     --set run.picture_every=20"
 whole="$tiny --rounds $rounds --certify 2,20 --set pretrain.steps=60 --set run.validate_every=1 --set run.checkpoint_every=7
     --set optimizer.segmenter.plateau_patience=2 --set optimizer.segmenter.plateau_factor=0.9"
-number=0
-bad=0
-
-# result GOOD TEXT
-result() {
-    number=$((number + 1))
-    if [ "$1" = 1 ]; then
-        echo "ok $number - $2"
-    else
-        bad=1
-        echo "not ok $number - $2"
-    fi
-}
 
 # train RUN [options]: to its end, or until it is stopped; what it says is kept, and $code
 train() {
