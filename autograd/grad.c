@@ -95,22 +95,21 @@ static const char *name_of(ht_vars list, int32_t i, char text[16])
 
 ht_vars ht_grad_(ht_var loss, ht_vars inputs, const char *where)
 {
-    ht_vars none = {0};
     ht_tape *tape = loss.tape;
-    if (!tape || tape->error.status != HT_OK) return none;
+    if (!tape || tape->error.status != HT_OK) return hti_empties(tape, inputs);
     char shape[HT_SHAPE_TEXT], number[16], cut[200];
     if (ht_shape_count(ht_var_shape(loss)) != 1) {
         ht_tape_fail(tape, where, HT_ESHAPE, "grad: the loss is %s; expected a single number",
                      ht_shape_text(ht_var_shape(loss), shape));
-        return none;
+        return hti_empties(tape, inputs);
     }
     if (!hti_all_on(tape, inputs)) {
         ht_tape_fail(tape, where, HT_EINVALID, "grad: an input is empty or of another tape; expected values of the loss's "
                                                "tape");
-        return none;
+        return hti_empties(tape, inputs);
     }
     hti_walk walk;
-    if (inputs.count < 1 || !hti_walk_begin(&walk, tape, inputs)) return none;
+    if (inputs.count < 1 || !hti_walk_begin(&walk, tape, inputs)) return hti_empties(tape, inputs);
     bool *up = calloc((size_t)walk.limit, sizeof *up);
     if (up) up[loss.id] = walk.reached[loss.id];
     for (int32_t id = loss.id; up && id > 0; id--)
@@ -138,11 +137,10 @@ ht_var ht_stop_(ht_var x, const char *where) { return hti_emit(x.tape, HTI_OP_st
 
 ht_vars ht_stop_all_(ht_vars x, const char *where)
 {
-    ht_vars none = {0};
-    if (x.count < 1 || !x.at[0].tape) return none;
+    if (x.count < 1 || !x.at[0].tape) return hti_empties(NULL, x);
     ht_tape *tape = x.at[0].tape;
     ht_var *stopped = hti_arena_array(&tape->arena, x.count, sizeof *stopped);
-    if (!stopped) return none;
+    if (!stopped) return hti_empties(tape, x);
     for (int32_t i = 0; i < x.count; i++) stopped[i] = ht_stop_(x.at[i], where);
     return ht_vars_new(tape, stopped, x.names, x.count);
 }

@@ -58,9 +58,8 @@ static bool moves(const hti_walk *walk, const hti_node *node)
 
 ht_vars ht_jvp_(ht_vars outputs, ht_vars inputs, ht_vars tangents, const char *where)
 {
-    ht_vars none = {0};
     ht_tape *tape = outputs.count > 0 ? outputs.at[0].tape : NULL;
-    if (!tape || tape->error.status != HT_OK) return none;
+    if (!tape || tape->error.status != HT_OK) return hti_empties(tape, outputs);
     bool fit = tangents.count == inputs.count && hti_all_on(tape, outputs) && hti_all_on(tape, inputs);
     for (int32_t i = 0; fit && i < inputs.count; i++)
         fit = !ht_ok(tangents.at[i]) || (ht_shape_equal(ht_var_shape(inputs.at[i]), ht_var_shape(tangents.at[i])) &&
@@ -68,10 +67,10 @@ ht_vars ht_jvp_(ht_vars outputs, ht_vars inputs, ht_vars tangents, const char *w
     if (!fit) {
         ht_tape_fail(tape, where, HT_ESHAPE, "jvp: inputs and tangents do not fit; expected one tangent of the same shape "
                                              "and type for each input, and values of one tape");
-        return none;
+        return hti_empties(tape, outputs);
     }
     hti_walk walk;
-    if (!hti_walk_begin(&walk, tape, inputs)) return none;
+    if (!hti_walk_begin(&walk, tape, inputs)) return hti_empties(tape, outputs);
     bool *needed = calloc((size_t)walk.limit, sizeof *needed);
     ht_var *found = hti_arena_array(&tape->arena, outputs.count, sizeof *found);
     for (int32_t i = 0; needed && i < outputs.count; i++) needed[outputs.at[i].id] = true;
@@ -94,5 +93,5 @@ ht_vars ht_jvp_(ht_vars outputs, ht_vars inputs, ht_vars tangents, const char *w
     bool complete = needed && found;
     free(needed);
     hti_walk_end(&walk);
-    return complete ? ht_vars_new(tape, found, outputs.names, outputs.count) : none;
+    return complete ? ht_vars_new(tape, found, outputs.names, outputs.count) : hti_empties(tape, outputs);
 }

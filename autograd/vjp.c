@@ -46,19 +46,18 @@ static bool same_spec(ht_var a, ht_var b)
 
 ht_vars ht_vjp_(ht_vars outputs, ht_vars cotangents, ht_vars inputs, const char *where)
 {
-    ht_vars none = {0};
     ht_tape *tape = outputs.count > 0 ? outputs.at[0].tape : NULL;
-    if (!tape || tape->error.status != HT_OK || inputs.count < 1) return none;
+    if (!tape || tape->error.status != HT_OK || inputs.count < 1) return hti_empties(tape, inputs);
     bool fit = cotangents.count == outputs.count && hti_all_on(tape, outputs) && hti_all_on(tape, inputs);
     for (int32_t i = 0; fit && i < outputs.count; i++)
         fit = !ht_ok(cotangents.at[i]) || same_spec(outputs.at[i], cotangents.at[i]);
     if (!fit) {
         ht_tape_fail(tape, where, HT_ESHAPE, "vjp: outputs, cotangents and inputs do not fit; expected one cotangent of "
                                              "the same shape and type for each output, and values of one tape");
-        return none;
+        return hti_empties(tape, inputs);
     }
     hti_walk walk;
-    if (!hti_walk_begin(&walk, tape, inputs)) return none;
+    if (!hti_walk_begin(&walk, tape, inputs)) return hti_empties(tape, inputs);
     int32_t last = 0;
     for (int32_t i = 0; i < outputs.count; i++) {
         int32_t id = outputs.at[i].id;
@@ -79,5 +78,5 @@ ht_vars ht_vjp_(ht_vars outputs, ht_vars cotangents, ht_vars inputs, const char 
         found[i] = g;
     }
     hti_walk_end(&walk);
-    return found ? ht_vars_new(tape, found, inputs.names, inputs.count) : none;
+    return found ? ht_vars_new(tape, found, inputs.names, inputs.count) : hti_empties(tape, inputs);
 }

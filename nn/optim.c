@@ -8,6 +8,8 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "tape/tape_internal.h"
+
 static const ht_var empty;
 
 /* What all optimisers share. */
@@ -112,12 +114,12 @@ static ht_var accumulate(const update *u, const char *slot, int32_t i, double ke
 /* The new value of weight i. */
 typedef ht_var (*rule)(const update *u, int32_t i, const void *options);
 
-/* Applies a rule to every weight: the new values under the old names, or an empty list if recording stopped. */
+/* Applies a rule to every weight: the new values under the old names, all empty if recording stopped. */
 static ht_vars record_all(const update *u, rule each, const void *options)
 {
     enum { CHUNK = 64 };
     ht_var chunk[CHUNK];
-    ht_vars none = {NULL, NULL, 0}, all = none;
+    ht_vars all = {NULL, NULL, 0};
     for (int32_t from = 0; from < u->w.count && !hti_stopped(u->tape); from += CHUNK) {
         int32_t n = u->w.count - from < CHUNK ? u->w.count - from : CHUNK;
         for (int32_t k = 0; k < n; k++) chunk[k] = each(u, from + k, options);
@@ -125,7 +127,7 @@ static ht_vars record_all(const update *u, rule each, const void *options)
         ht_vars part = ht_vars_new(u->tape, chunk, u->w.names + from, n);
         all = all.count ? ht_vars_join(all, part) : part;
     }
-    return hti_stopped(u->tape) ? none : all;
+    return hti_stopped(u->tape) ? hti_empties(u->tape, u->w) : all;
 }
 
 ht_var nn_count_(nn_count_args args)
@@ -160,9 +162,8 @@ ht_vars nn_sgd_(nn_sgd_args args)
     update u = {.where = args.where, .what = "nn_sgd", .state = args.store, .w = args.weights, .g = args.gradients,
                 .rate = args.rate, .weight_decay = args.weight_decay, .rate_from = args.rate_from,
                 .read_only = args.read_only};
-    ht_vars none = {NULL, NULL, 0};
     args.momentum = hti_option(args.momentum, 0);
-    if (!begin(&u, args.momentum > 0) || !in_range(&u, "momentum", args.momentum, 0, 1)) return none;
+    if (!begin(&u, args.momentum > 0) || !in_range(&u, "momentum", args.momentum, 0, 1)) return hti_empties(u.tape, u.w);
     return record_all(&u, sgd_rule, &args);
 }
 
@@ -184,12 +185,11 @@ ht_vars nn_rmsprop_(nn_rmsprop_args args)
     update u = {.where = args.where, .what = "nn_rmsprop", .state = args.state, .w = args.weights, .g = args.gradients,
                 .rate = args.rate, .weight_decay = args.weight_decay, .rate_from = args.rate_from,
                 .read_only = args.read_only};
-    ht_vars none = {NULL, NULL, 0};
     args.smoothing = hti_option(args.smoothing, 0.99);
     args.momentum = hti_option(args.momentum, 0);
     args.eps = hti_option(args.eps, 1e-8);
     if (!begin(&u, true) || !in_range(&u, "smoothing", args.smoothing, 0, 1) || !in_range(&u, "momentum", args.momentum, 0, 1))
-        return none;
+        return hti_empties(u.tape, u.w);
     return record_all(&u, rmsprop_rule, &args);
 }
 
@@ -226,11 +226,10 @@ static ht_vars record_adam(nn_adam_args args, const char *what, bool decoupled)
                 .rate = args.rate, .weight_decay = args.weight_decay, .rate_from = args.rate_from,
                 .read_only = args.read_only};
     const char *where = args.where;
-    ht_vars none = {NULL, NULL, 0};
     adam o = {.beta1 = hti_option(args.beta1, 0.9), .beta2 = hti_option(args.beta2, 0.999), .eps = hti_option(args.eps, 1e-8)};
     if (!begin(&u, true) || !in_range(&u, "beta1", o.beta1, 0, 0x1.fffffffffffffp-1) ||
         !in_range(&u, "beta2", o.beta2, 0, 0x1.fffffffffffffp-1))
-        return none;
+        return hti_empties(u.tape, u.w);
     if (decoupled) {
         o.decoupled = u.weight_decay;
         u.weight_decay = 0;

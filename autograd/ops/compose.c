@@ -99,9 +99,8 @@ ht_var ht_norm_(ht_vars u, const char *where) { return ht_safe_sqrt_(ht_dot_(u, 
 ht_vars ht_scale_by_(ht_vars u, ht_var a, const char *where)
 {
     ht_tape *tape = hti_tape_of(u.at, u.count);
-    ht_vars none = {0};
     ht_var *out = tape ? hti_arena_array(&tape->arena, u.count, sizeof *out) : NULL;
-    if (!out) return none;
+    if (!out) return hti_empties(tape, u);
     for (int32_t i = 0; i < u.count; i++) out[i] = ht_mul_(u.at[i], a, where);
     return ht_vars_new(tape, out, u.names, u.count);
 }
@@ -114,13 +113,12 @@ ht_vars ht_unit_(ht_vars u, const char *where)
 ht_vars ht_add_scaled_(ht_vars u, ht_vars v, ht_var a, const char *where)
 {
     ht_tape *tape = hti_tape_of(u.at, u.count);
-    ht_vars none = {0};
     if (tape && u.count != v.count) {
         ht_tape_fail(tape, where, HT_ESHAPE, "add_scaled: lists of %d and %d values", (int)u.count, (int)v.count);
-        return none;
+        return hti_empties(tape, u);
     }
     ht_var *out = tape ? hti_arena_array(&tape->arena, u.count, sizeof *out) : NULL;
-    if (!out) return none;
+    if (!out) return hti_empties(tape, u);
     for (int32_t i = 0; i < u.count; i++) out[i] = ht_add_(u.at[i], ht_mul_(v.at[i], a, where), where);
     return ht_vars_new(tape, out, u.names, u.count);
 }

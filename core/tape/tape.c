@@ -137,6 +137,15 @@ ht_vars ht_vars_new(ht_tape *tape, const ht_var *values, const char *const *name
     return list;
 }
 
+ht_vars hti_empties(ht_tape *tape, ht_vars like)
+{
+    static const ht_var lent[64]; /* where there is no tape, or no memory */
+    const int32_t room = (int32_t)(sizeof lent / sizeof *lent);
+    ht_var *at = tape && like.count > 0 ? hti_arena_array(&tape->arena, like.count, sizeof *at) : NULL;
+    for (int32_t i = 0; at && i < like.count; i++) at[i] = (ht_var){.tape = tape};
+    return at ? (ht_vars){at, like.names, like.count} : (ht_vars){lent, NULL, like.count < room ? like.count : room};
+}
+
 ht_vars ht_list_(const ht_var *values, int32_t count)
 {
     ht_tape *tape = NULL;
@@ -365,9 +374,9 @@ static int32_t parameters(const ht_store *store)
 
 ht_vars ht_read_(ht_tape *tape, ht_store *store, const char *where)
 {
-    ht_vars none = {0};
-    if (!tape || tape->error.status != HT_OK) return none;
     int32_t count = parameters(store), at = 0;
+    const ht_vars none = hti_empties(tape, (ht_vars){.count = count});
+    if (!tape || tape->error.status != HT_OK) return none;
     ht_var *values = hti_arena_array(&tape->arena, count, sizeof *values);
     const char **names = hti_arena_array(&tape->arena, count, sizeof *names);
     if (!values || !names) {

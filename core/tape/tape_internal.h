@@ -24,6 +24,10 @@ typedef struct hti_slot {
     bool written;
 } hti_slot;
 
+/* What a function that gives a list returns on a marked tape: as many values as `like` and its names, all empty, so that a
+   caller may look at each. tape may be NULL. */
+ht_vars hti_empties(ht_tape *tape, ht_vars like);
+
 /* One derivative rule made wrong on purpose, so that the suite can be tried against wrong rules; factor 0: none. */
 typedef struct hti_plant {
     hti_op_id op;

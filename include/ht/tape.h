@@ -3,8 +3,8 @@
  * indices only. Values are dense, row-major in meaning (the plan chooses physical order), typed, of fixed shape.
  *
  * A call that is wrong marks the tape with the first error (op, shapes, scope, the caller's line) and returns the empty
- * value (id 0); every later call on that tape returns empty at once. So model code handles no errors:
- * ht_compile or ht_tape_error reports them.
+ * value (id 0), or a list of the usual length of empty values; every later call on that tape returns empty at once. So
+ * model code handles no errors: ht_compile or ht_tape_error reports them.
  */
 #ifndef HT_TAPE_H
 #define HT_TAPE_H
