@@ -99,10 +99,6 @@ static sum_plan make_plan(const hti_tensor *x, const hti_tensor *y)
     plan.lines *= plan.pieces;
     plan.part = clamp(2 * HTI_GRAIN / width, plan.line > 1 ? 1 : LEAST_LINES, MOST_LINES);
     plan.parts = ceiling(plan.lines, plan.part);
-    if (plan.lines == 0) { /* one part of no lines: zeros */
-        plan.parts = 1;
-        plan.reduced.rank = 0;
-    }
     plan.tiles = ceiling(plan.columns, COLUMNS);
     return plan;
 }
@@ -123,6 +119,7 @@ static ht_status prepare_sum_to(const void *attributes, const hti_tensor *in, in
                                 int32_t threads, hti_choice *choice, ht_error *error)
 {
     (void)attributes, (void)inputs, (void)threads;
+    if (ht_shape_count(in[0].shape) == 0) return HT_OK;
     const sum_plan plan = make_plan(&in[0], out);
     int64_t count = 0;
     if (plan.parts > 1 && (!hti_multiply(plan.parts, plan.outputs * plan.columns, &count) ||
@@ -136,6 +133,10 @@ static ht_status run_sum_to(const hti_run *run)
 {
     const ht_dtype dtype = run->out->dtype;
     if (run->in[0].dtype != dtype || (dtype != HT_F32 && dtype != HT_F64)) return HT_EDTYPE;
+    if (ht_shape_count(run->in[0].shape) == 0) { /* the result is dense: zeros, or nothing */
+        memset(run->out->data, 0, (size_t)ht_shape_count(run->out->shape) * ht_dtype_bytes(dtype));
+        return HT_OK;
+    }
     sum_plan plan = make_plan(&run->in[0], run->out);
     if (plan.parts == 1) {
         run_plan(&plan, dtype, run->in[0].data, run->out->data, run->threads);
