@@ -109,24 +109,13 @@ ht_var ht_max_pool_(ht_pool_args args)
     return hti_emit(args.x.tape, HTI_OP_pool_take, &a, in, 2, args.where);
 }
 
-/* One over the numbers of the image under each window, [1, 1, spatial...], as a constant. */
-static ht_var inverse_counts(ht_var sum, const hti_pool_attributes *a, const char *where)
+/* The numbers of the image under each window, [1, 1, spatial...]: the sums of an image of ones. */
+static ht_var window_counts(ht_var x, const hti_pool_attributes *a, const char *where)
 {
-    ht_shape shape = ht_var_shape(sum);
+    ht_shape shape = ht_var_shape(x);
     shape.dim[0] = shape.dim[1] = 1;
-    const int64_t windows = ht_shape_count(shape);
-    double *inverse = hti_arena_array(&sum.tape->arena, windows, sizeof *inverse);
-    if (!inverse) return ht_tape_fail(sum.tape, where, HT_ENOMEM, "avg_pool: the system gave no memory");
-    for (int64_t w = 0; w < windows; w++) {
-        int64_t rest = w, count = 1;
-        for (int32_t i = (int32_t)a->axes - 1; i >= 0; i--) {
-            const int64_t begin = rest % shape.dim[i + 2] * a->stride[i] - a->pad[i], end = begin + a->kernel[i];
-            rest /= shape.dim[i + 2];
-            count *= (end < a->image[i] ? end : a->image[i]) - (begin > 0 ? begin : 0);
-        }
-        inverse[w] = 1 / (double)count;
-    }
-    return ht_constant_(sum.tape, inverse, shape, where);
+    ht_var ones = ht_cast_(ht_fill_(x.tape, 1, shape, where), ht_var_dtype(x), where);
+    return hti_emit(x.tape, HTI_OP_window_sum, a, &ones, 1, where);
 }
 
 ht_var ht_avg_pool_(ht_pool_args args)
@@ -141,7 +130,7 @@ ht_var ht_avg_pool_(ht_pool_args args)
     }
     ht_var sum = hti_emit(args.x.tape, HTI_OP_window_sum, &a, &args.x, 1, args.where);
     if (!ht_ok(sum) || !padded || !args.exclude_pad) return ht_scale_(sum, 1 / window, args.where);
-    return ht_mul_(sum, ht_cast_(inverse_counts(sum, &a, args.where), ht_var_dtype(sum), args.where), args.where);
+    return ht_mul_(sum, ht_reciprocal_(window_counts(args.x, &a, args.where), args.where), args.where);
 }
 
 /* ---- descriptors and samples ---- */
