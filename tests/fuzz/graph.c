@@ -57,12 +57,24 @@ static double number(choices *c)
 }
 static ht_var value(graph *g) { return g->values ? g->value[choose(&g->from, g->values)] : (ht_var){.tape = g->tape}; }
 
+/* Shapes that are likely to fit: one that is there, an image, a bank of filters. */
+static ht_shape likely_shape(graph *g)
+{
+    choices *c = &g->from;
+    switch (choose(c, 4)) {
+    case 0: return ht_var_shape(value(g));
+    case 1: return HT_SHAPE(choose(c, 3), 1 + choose(c, 4), 3 + choose(c, 6), 3 + choose(c, 6));
+    case 2: return HT_SHAPE(1 + choose(c, 4), 1 + choose(c, 4), 1 + choose(c, 4), 1 + choose(c, 4));
+    default: return shape(c);
+    }
+}
+
 static ht_var add_leaf(graph *g)
 {
     static const char *const names[] = {"a", "b", "c", "d"};
     choices *c = &g->from;
     if (g->inputs < 4 && choose(c, 4) > 0) {
-        ht_var x = ht_input_of(g->tape, names[g->inputs], choose(c, 6) == 0 ? HT_I32 : ht_tape_dtype(g->tape), shape(c));
+        ht_var x = ht_input_of(g->tape, names[g->inputs], choose(c, 6) == 0 ? HT_I32 : ht_tape_dtype(g->tape), likely_shape(g));
         if (ht_ok(x)) g->input[g->inputs++] = x;
         return x;
     }

@@ -5,6 +5,7 @@
 #include "backend/cpu/conv.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/internal.h"
 #include "tape/attributes.h"
@@ -99,6 +100,11 @@ ht_status hti_conv_prepare(const hti_conv_method *method, hti_conv_face face, co
     s->problem.threads = threads > 0 ? threads : 1;
     s->problem.dtype = out->dtype;
     *choice = (hti_choice){0};
+    if (ht_shape_count(in[0].shape) == 0 || ht_shape_count(in[1].shape) == 0 || ht_shape_count(out->shape) == 0) {
+        choice->algorithm = "zeros";
+        choice->state = s; /* without a method */
+        return HT_OK;
+    }
     if (read_problem(face, attributes, in, out, &s->problem)) {
         status = HT_EUNSUPPORTED;
         s->problem.axes = ((const hti_conv_attributes *)attributes)->axes;
@@ -147,6 +153,10 @@ static ht_status prepare_weight(const void *attributes, const hti_tensor *in, in
 static ht_status run_conv(const hti_run *run)
 {
     const conv_state *s = run->state;
+    if (!s->method) { /* sums of nothing, if there is any place for them; the result is dense */
+        memset(run->out->data, 0, (size_t)ht_shape_count(run->out->shape) * ht_dtype_bytes(run->out->dtype));
+        return HT_OK;
+    }
     return s->method->run(s->own, &s->problem, run);
 }
 
@@ -161,7 +171,7 @@ static void release_conv(void *state)
 {
     conv_state *s = state;
     if (!s) return;
-    if (s->method->release) s->method->release(s->own);
+    if (s->method && s->method->release) s->method->release(s->own);
     free(s);
 }
 
