@@ -124,6 +124,22 @@ typedef struct mlo_round {
 #define mlo_record(...) mlo_record_((mlo_args){.where = HT_HERE, __VA_ARGS__})
 mlo_round mlo_record_(mlo_args args);
 
+typedef struct mlo_newton_args {
+    const char *where;
+    ht_vars weights, gradients;
+    int32_t solver_steps;
+    double damping;
+} mlo_newton_args;
+/**
+ * Newton's step for levels that are solved and not only trained: w - (H + damping)^-1 g, H the derivative of the gradients
+ * g in the weights w, by .solver_steps steps of conjugate gradients (default 10). H must be symmetric and positive. As a
+ * level's .step, with MLO_OPTIMIZER; each step starts from plain w, without search along the line.
+ *     return mlo_newton(w, gradient, .solver_steps = 20);
+ * EINVALID for a weight that no gradient depends on.
+ */
+#define mlo_newton(...) mlo_newton_((mlo_newton_args){.where = HT_HERE, __VA_ARGS__})
+ht_vars mlo_newton_(mlo_newton_args args);
+
 /* ---- methods side by side ---- */
 
 /** A problem that can be recorded again and again. What it writes into stores is not carried out here. */
