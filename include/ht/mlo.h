@@ -163,7 +163,7 @@ typedef struct mlo_row {
     const char *name;
     ht_status status;        /* of this variant; what follows is 0 unless HT_OK, and note says why */
     char note[160];
-    double error, cosine;    /* against the first row: |h - h0| / |h0|, and the cosine between them */
+    double error, cosine;    /* against the first row or .reference: |h - h0| / |h0|, and the cosine between them */
     double norm, residual;   /* |h|; the largest residual of the implicit levels                    */
     double seconds;          /* of one run, the shortest of three                                   */
     size_t arena_bytes;
@@ -177,6 +177,9 @@ typedef struct mlo_compare_args {
     int32_t room;
     const mlo_variant *variants; /* the first one is what the others are compared with             */
     int32_t count;               /* 0: mlo_variants                                                */
+    const double *reference;     /* instead of the first row: a derivative known otherwise, tensor after tensor, of
+                                    reference_count numbers in all                                 */
+    int64_t reference_count;
     ht_dtype dtype;              /* of the tape, and of the problem's stores      (default HT_F64) */
     ht_error *error;
 } mlo_compare_args;
@@ -187,7 +190,8 @@ extern const mlo_variant mlo_variants[MLO_VARIANTS];
 
 /**
  * The total derivative of one problem by several methods, each recorded, compiled and run on its own. Returns the
- * number of rows, or -1 with a filled record if the first variant cannot be had. Stores are as before.
+ * number of rows, or -1 with a filled record if the first variant cannot be had, or has another count of numbers than the
+ * reference. Stores are as before.
  */
 #define mlo_compare(...) mlo_compare_((mlo_compare_args){__VA_ARGS__})
 int32_t mlo_compare_(mlo_compare_args args);
