@@ -110,15 +110,16 @@ ht_vars mlo_newton_(mlo_newton_args args)
     ht_vars none = {0};
     if (args.weights.count == 0 || ht_tape_error(args.weights.at[0].tape)->status != HT_OK) return none;
     ht_tape *tape = args.weights.at[0].tape;
-    if (args.gradients.count != args.weights.count || args.solver_steps < 0 || !(args.damping >= 0)) {
-        ht_tape_fail(tape, where, HT_EINVALID, "mlo_newton: %d gradients of %d weights, .solver_steps %d, .damping %g; expected one "
-                     "for each, and no number below 0", (int)args.gradients.count, (int)args.weights.count,
-                     (int)args.solver_steps, args.damping);
+    if (args.gradients.count != args.weights.count || args.solver_steps < 0 || !(args.damping >= 0) || !(args.rate >= 0)) {
+        ht_tape_fail(tape, where, HT_EINVALID, "mlo_newton: %d gradients of %d weights, .rate %g, .solver_steps %d, .damping %g; "
+                     "expected one for each, and no number below 0", (int)args.gradients.count, (int)args.weights.count,
+                     args.rate, (int)args.solver_steps, args.damping);
         return none;
     }
     if (!reaches_gradients(&args)) return none;
     mlo_system system = {where, args.gradients, args.weights, args.gradients, MLO_CG, args.solver_steps, args.damping, {0}};
     if (system.steps == 0) system.steps = MLO_SOLVER_STEPS;
     ht_vars u = mlo_solve(&system);
-    return u.count == 0 ? none : ht_add_scaled_(args.weights, u, ht_fill_(tape, -1, HT_SCALAR, where), where);
+    ht_var rate = ht_ok(args.rate_from) ? args.rate_from : ht_fill_(tape, args.rate > 0 ? args.rate : 1, HT_SCALAR, where);
+    return u.count == 0 ? none : ht_add_scaled_(args.weights, u, ht_neg_(rate, where), where);
 }

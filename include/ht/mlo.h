@@ -127,13 +127,16 @@ mlo_round mlo_record_(mlo_args args);
 typedef struct mlo_newton_args {
     const char *where;
     ht_vars weights, gradients;
+    double rate;
+    ht_var rate_from;
     int32_t solver_steps;
     double damping;
 } mlo_newton_args;
 /**
- * Newton's step for levels that are solved and not only trained: w - (H + damping)^-1 g, H the derivative of the gradients
- * g in the weights w, by .solver_steps steps of conjugate gradients (default 10). H must be symmetric and positive. As a
- * level's .step, with MLO_OPTIMIZER; each step starts from plain w, without search along the line.
+ * Newton's step for levels that are solved and not only trained: w - rate (H + damping)^-1 g, H the derivative of the
+ * gradients g in the weights w, by .solver_steps steps of conjugate gradients (default 10). H must be symmetric and positive.
+ * .rate or .rate_from is 1 by default; far from the solution the whole step may lead away, and nothing here looks for it.
+ * As a level's .step it needs MLO_OPTIMIZER.
  *     return mlo_newton(w, gradient, .solver_steps = 20);
  * EINVALID for a weight that no gradient depends on.
  */
