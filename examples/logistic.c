@@ -159,6 +159,7 @@ int main(int count, char **argument)
         made = compare(device, &r, exact, rows, &error);
     if (error.status != HT_OK) fprintf(stderr, "%s\n", error.message);
     mlo_compare_print(rows, made > 0 ? made : 0, stdout);
+    for (int32_t i = 0; i < made; i++) printf("%s: off by %.10g\n", rows[i].name, rows[i].error);
     for (int i = 0; i < FEATURES; i++) square += exact[i] * exact[i];
     printf("L_val = %.10g, norm of its derivative %.10g; gradient left below %.1e\n", loss, sqrt(square), residual);
     ht_store_free(r.tables);
