@@ -251,7 +251,11 @@ static ht_status read_idx(const char *folder, const char *name, int32_t rows, in
     size_t head_bytes = 4 + 4 * (size_t)axes;
     int good = bytes && gzfread(head, 1, head_bytes, file) == head_bytes && memcmp(head, "\0\0\x08", 3) == 0 && head[3] == axes;
     int64_t size = 1;
-    for (size_t k = 8; good && k < head_bytes; k += 4) size *= (int64_t)head[k] << 24 | head[k + 1] << 16 | head[k + 2] << 8 | head[k + 3];
+    for (size_t k = 8; good && k < head_bytes; k += 4) {
+        int64_t axis = (int64_t)head[k] << 24 | head[k + 1] << 16 | head[k + 2] << 8 | head[k + 3];
+        good = axis > 0 && axis <= each / size;
+        if (good) size *= axis;
+    }
     good = good && size == each;
     for (int32_t i = 0; i < rows && good; i++) {
         good = gzfread(bytes, 1, (size_t)each, file) == (size_t)each;
