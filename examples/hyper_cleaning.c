@@ -23,7 +23,7 @@ typedef struct cleaning {
     double white;                                 /* of a pixel; becomes 1 */
     int32_t *truth;                               /* the true labels of the rows that are fitted */
     int32_t steps;                                /* of cleaning */
-    int32_t newton_steps, solver_steps;           /* of the lower level in each of them; of conjugate gradients in each of those */
+    int32_t newton_steps, solver_steps;           /* of the lower level in each of them; of conjugate gradients */
     double left;                                  /* gradient that a fit may leave */
     mlo_level levels[2];
 } cleaning;

@@ -171,7 +171,8 @@ def c9(rate):
     c, wrong = sigmoid(trust), problem.wrong
     shares = [problem.accuracy(x) for x in (np.ones(800), 1.0 * ~wrong, c)]
     f1 = 2 * (wrong & (c < 0.5)).sum() / (wrong.sum() + (c < 0.5).sum())
-    print(f"  rate {rate}: {wrong.sum()} wrong; all {shares[0]:.10g}, true {shares[1]:.10g}, cleaned {shares[2]:.10g}, F1 {f1:.10g}")
+    print(f"  rate {rate}: {wrong.sum()} wrong; all {shares[0]:.10g}, true {shares[1]:.10g}, "
+          f"cleaned {shares[2]:.10g}, F1 {f1:.10g}")
 
 
 for name in sys.argv[1:] or ["c6", "c7", "c8"]:
