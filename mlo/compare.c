@@ -105,23 +105,28 @@ static ht_status measure(const mlo_compare_args *a, const mlo_variant *variant, 
     return error->status;
 }
 
-static void against(mlo_row *row, const measured *m, const measured *reference)
+static ht_status against(mlo_row *row, const measured *m, const double *reference, int64_t count, ht_error *error)
 {
-    double gap = 0, product = 0, norm = mlo_norm(reference->h, reference->count);
+    if (m->count != count)
+        return ht_fail(error, HT_EINVALID, "mlo_compare: \"%s\" gives %lld numbers, the reference has %lld; expected as many",
+                       row->name, (long long)m->count, (long long)count);
+    double gap = 0, product = 0, norm = mlo_norm(reference, count);
     row->norm = mlo_norm(m->h, m->count);
-    for (int64_t i = 0; i < m->count && i < reference->count; i++) {
-        gap += (m->h[i] - reference->h[i]) * (m->h[i] - reference->h[i]);
-        product += m->h[i] * reference->h[i];
+    for (int64_t i = 0; i < m->count; i++) {
+        gap += (m->h[i] - reference[i]) * (m->h[i] - reference[i]);
+        product += m->h[i] * reference[i];
     }
     row->error = norm > 0 ? sqrt(gap) / norm : sqrt(gap) > 0 ? INFINITY : 0;
     row->cosine = norm > 0 && row->norm > 0 ? product / (norm * row->norm) : 0;
+    return HT_OK;
 }
 
 int32_t mlo_compare_(mlo_compare_args args)
 {
     const mlo_variant *variants = args.count > 0 ? args.variants : mlo_variants;
     int32_t count = args.count > 0 ? args.count : MLO_VARIANTS, done = 0;
-    measured reference = {0};
+    measured first = {0};
+    const double *reference = args.reference;
     ht_error local = {0};
     if (!args.error) args.error = &local;
     if (!args.device || !args.problem.record || !args.rows || !variants) {
@@ -134,18 +139,22 @@ int32_t mlo_compare_(mlo_compare_args args)
         ht_error error = {0};
         memset(row, 0, sizeof *row);
         row->name = variants[done].name;
-        if (measure(&args, &variants[done], row, &m, &error) == HT_OK) {
-            if (done == 0) reference = m;
-            against(row, &m, &reference);
-        } else {
+        ht_status status = measure(&args, &variants[done], row, &m, &error);
+        if (status == HT_OK && !reference) {
+            first = m;
+            reference = m.h;
+            args.reference_count = m.count;
+        }
+        if (status == HT_OK) status = against(row, &m, reference, args.reference_count, &error);
+        if (status != HT_OK) {
             *row = (mlo_row){.name = row->name, .status = error.status};
             snprintf(row->note, sizeof row->note, "%.*s", (int)sizeof row->note - 1, error.message);
             if (done == 0) ht_fail(args.error, error.status, "%s", error.message);
         }
-        if (m.h != reference.h) free(m.h);
+        if (m.h != first.h) free(m.h);
         if (row->status != HT_OK && done == 0) return -1;
     }
-    free(reference.h);
+    free(first.h);
     return done;
 }
 

@@ -12,7 +12,7 @@ static ht_var rate_of(const mlo_recording *r, const mlo_level *level)
     return ht_fill_(r->args.tape, level->solver_rate > 0 ? level->solver_rate : level->rate, HT_SCALAR, r->args.where);
 }
 
-static int32_t terms(const mlo_level *level) { return level->solver_steps > 0 ? level->solver_steps : 10; }
+static int32_t terms(const mlo_level *level) { return level->solver_steps > 0 ? level->solver_steps : MLO_SOLVER_STEPS; }
 
 /* Adds weight (d outputs / d what the level sees)' u; w is a leaf, whatever led to it. */
 static void hand_on(mlo_walk *walk, int32_t i, ht_vars outputs, ht_vars u, ht_vars w, ht_var weight)

@@ -68,6 +68,8 @@ bool mlo_is_zero(ht_var x);
 void mlo_difference_rule(mlo_walk *walk, int32_t i, ht_vars v);
 void mlo_implicit_rule(mlo_walk *walk, int32_t i, ht_vars v);
 
+#define MLO_SOLVER_STEPS 10 /* where none are given */
+
 /* ---- solve.c: u of (H + damping) u = v, H = d gradient / d w ---- */
 typedef struct mlo_system {
     const char *where;

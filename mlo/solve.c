@@ -1,7 +1,7 @@
 /*
  * Linear systems (H + damping) u = v as recorded values: H is never formed, only its products with vectors are. A solver
  * has a fixed number of steps. One that has converged goes on with steps of length exactly zero, chosen by ht_where with
- * safe denominators, so that neither value nor derivative divides by zero.
+ * safe denominators, so that neither value nor derivative divides by zero. Newton's step is one such system.
  */
 #include "internal.h"
 
@@ -85,4 +85,41 @@ ht_vars mlo_solve(const mlo_system *s)
     if (s->solver == MLO_CG) return conjugate_gradients(s);
     if (s->solver == MLO_NORMAL_CG) return normal_conjugate_gradients(s);
     return neumann(s, s->solver == MLO_IDENTITY ? 1 : s->steps);
+}
+
+/* Unknowns that no gradient depends on would stay where they are: a step of zero that nobody asked for. */
+static bool reaches_gradients(const mlo_newton_args *a)
+{
+    for (int32_t i = 0; i < a->weights.count; i++) {
+        char cut[240] = "";
+        bool reached = false;
+        for (int32_t k = 0; k < a->gradients.count && !reached; k++)
+            reached = ht_reaches(a->gradients.at[k], a->weights.at[i], cut, sizeof cut);
+        if (reached) continue;
+        ht_tape_fail(a->weights.at[i].tape, a->where, HT_EINVALID,
+                     "mlo_newton: no gradient depends on unknown %d (\"%s\"): %s; expected a loss that is not linear in it, and "
+                     "the values at which the gradients were recorded", (int)i, a->weights.names ? a->weights.names[i] : "", cut);
+        return false;
+    }
+    return true;
+}
+
+ht_vars mlo_newton_(mlo_newton_args args)
+{
+    const char *where = args.where;
+    ht_vars none = {0};
+    if (args.weights.count == 0 || ht_tape_error(args.weights.at[0].tape)->status != HT_OK) return none;
+    ht_tape *tape = args.weights.at[0].tape;
+    if (args.gradients.count != args.weights.count || args.solver_steps < 0 || !(args.damping >= 0) || !(args.rate >= 0)) {
+        ht_tape_fail(tape, where, HT_EINVALID, "mlo_newton: %d gradients of %d weights, .rate %g, .solver_steps %d, .damping %g; "
+                     "expected one for each, and no number below 0", (int)args.gradients.count, (int)args.weights.count,
+                     args.rate, (int)args.solver_steps, args.damping);
+        return none;
+    }
+    if (!reaches_gradients(&args)) return none;
+    mlo_system system = {where, args.gradients, args.weights, args.gradients, MLO_CG, args.solver_steps, args.damping, {0}};
+    if (system.steps == 0) system.steps = MLO_SOLVER_STEPS;
+    ht_vars u = mlo_solve(&system);
+    ht_var rate = ht_ok(args.rate_from) ? args.rate_from : ht_fill_(tape, args.rate > 0 ? args.rate : 1, HT_SCALAR, where);
+    return u.count == 0 ? none : ht_add_scaled_(args.weights, u, ht_neg_(rate, where), where);
 }

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Each example is one small file against the installed library: compiled as a user would, and run.
+# Each example is one small file against the installed library: compiled as a user would, and run. The first argument is the
+# folder of the tables, for those that read any.
 # usage: examples.sh SOURCE_ROOT PREFIX
 root=$1
 prefix=$2
@@ -17,7 +18,7 @@ for source in "$root"/examples/*.c; do
     count=$((count + 1))
     # by eval, for pkg-config escapes the blanks of a path
     if eval 'cc -std=c17 -Wall -Wextra -Wpedantic -Werror "$source" '"$(pkg-config --cflags --libs hypertape)"' -o "$work/$name"' \
-        >"$work/log" 2>&1 && "$work/$name" >>"$work/log" 2>&1; then
+        >"$work/log" 2>&1 && "$work/$name" "$root/examples/data" >>"$work/log" 2>&1; then
         echo "ok $count - $name: $(tail -n 1 "$work/log")"
     else
         sed 's/^/# /' "$work/log"

@@ -63,7 +63,7 @@ static void test_c3(const char *name, mlo_solver lower, mlo_solver upper, int32_
     mlo_round round = mlo_record(tape, levels, 3);
     double h[N] = {0};
     quadratic_run(device, tape, round.total, h);
-    tap_ok(quadratic_distance(h, expected) < 5e-9, "C3 by %s: (%.8f, %.8f, %.8f, %.8f), off by %.1e", name, h[0], h[1], h[2], h[3],
+    tap_ok(quadratic_distance(h, expected) < 5e-9, "C3 by %s: (%.10g, %.10g, %.10g, %.10g), off by %.1e", name, h[0], h[1], h[2], h[3],
            quadratic_distance(h, expected));
     ht_tape_free(tape);
     ht_store_free(c.A);

@@ -23,6 +23,8 @@ void hti_store_release(ht_store *store);
 
 /* What is wrong with a tensor's name, as words ("is empty"), or NULL if nothing is. */
 const char *hti_name_fault(const char *name);
+/* Whether a new tensor may have the name; if not, a filled record. */
+bool hti_store_check_name(const ht_store *store, const char *name, ht_error *error);
 /* 64-byte aligned memory, not zeroed, never NULL for 0 bytes; NULL if refused. free() gives it back. */
 void *hti_block_take(size_t bytes);
 /* Makes room for more tensors, so that so many calls of hti_store_adopt cannot be refused. */

@@ -127,18 +127,25 @@ int32_t hti_store_adopt(ht_store *store, char *name, ht_dtype dtype, ht_shape sh
     return index;
 }
 
+bool hti_store_check_name(const ht_store *store, const char *name, ht_error *error)
+{
+    const char *fault = hti_name_fault(name);
+    if (fault)
+        ht_fail(error, HT_EINVALID, "store: name \"%.64s\" %s; expected 1 to %d printable characters of ASCII",
+                name ? name : "", fault, HTI_NAME_BYTES);
+    else if (ht_store_find(store, name) >= 0)
+        ht_fail(error, HT_EINVALID, "store: \"%s\" is there already; expected a new name", name);
+    else return true;
+    return false;
+}
+
 int32_t ht_store_add(ht_store *store, const char *name, ht_dtype dtype, ht_shape shape, ht_role role, ht_error *error)
 {
     char text[HT_SHAPE_TEXT];
     size_t bytes;
-    const char *fault = hti_name_fault(name);
     ht_status status = HT_OK;
-    if (fault)
-        status = ht_fail(error, HT_EINVALID, "store: name \"%.64s\" %s; expected 1 to %d printable characters of ASCII",
-                         name ? name : "", fault, HTI_NAME_BYTES);
-    else if (ht_store_find(store, name) >= 0)
-        status = ht_fail(error, HT_EINVALID, "store: \"%s\" is there already; expected a new name", name);
-    else if (!ht_dtype_bytes(dtype))
+    if (!hti_store_check_name(store, name, error)) return -1;
+    if (!ht_dtype_bytes(dtype))
         status = ht_fail(error, HT_EINVALID, "store: \"%s\": number type %d is none; expected f32, f64 or i32", name,
                          (int)dtype);
     else if (role != HT_PARAMETER && role != HT_BUFFER)

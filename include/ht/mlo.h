@@ -124,6 +124,25 @@ typedef struct mlo_round {
 #define mlo_record(...) mlo_record_((mlo_args){.where = HT_HERE, __VA_ARGS__})
 mlo_round mlo_record_(mlo_args args);
 
+typedef struct mlo_newton_args {
+    const char *where;
+    ht_vars weights, gradients;
+    double rate;
+    ht_var rate_from;
+    int32_t solver_steps;
+    double damping;
+} mlo_newton_args;
+/**
+ * Newton's step for levels that are solved and not only trained: w - rate (H + damping)^-1 g, H the derivative of the
+ * gradients g in the weights w, by .solver_steps steps of conjugate gradients (default 10). H must be symmetric and positive.
+ * .rate or .rate_from is 1 by default; far from the solution the whole step may lead away, and nothing here looks for it.
+ * As a level's .step it needs MLO_OPTIMIZER.
+ *     return mlo_newton(w, gradient, .solver_steps = 20);
+ * EINVALID for a weight that no gradient depends on.
+ */
+#define mlo_newton(...) mlo_newton_((mlo_newton_args){.where = HT_HERE, __VA_ARGS__})
+ht_vars mlo_newton_(mlo_newton_args args);
+
 /* ---- methods side by side ---- */
 
 /** A problem that can be recorded again and again. What it writes into stores is not carried out here. */
@@ -147,7 +166,7 @@ typedef struct mlo_row {
     const char *name;
     ht_status status;        /* of this variant; what follows is 0 unless HT_OK, and note says why */
     char note[160];
-    double error, cosine;    /* against the first row: |h - h0| / |h0|, and the cosine between them */
+    double error, cosine;    /* against the first row or .reference: |h - h0| / |h0|, and the cosine between them */
     double norm, residual;   /* |h|; the largest residual of the implicit levels                    */
     double seconds;          /* of one run, the shortest of three                                   */
     size_t arena_bytes;
@@ -161,6 +180,9 @@ typedef struct mlo_compare_args {
     int32_t room;
     const mlo_variant *variants; /* the first one is what the others are compared with             */
     int32_t count;               /* 0: mlo_variants                                                */
+    const double *reference;     /* instead of the first row: a derivative known otherwise, tensor after tensor, of
+                                    reference_count numbers in all                                 */
+    int64_t reference_count;
     ht_dtype dtype;              /* of the tape, and of the problem's stores      (default HT_F64) */
     ht_error *error;
 } mlo_compare_args;
@@ -171,7 +193,8 @@ extern const mlo_variant mlo_variants[MLO_VARIANTS];
 
 /**
  * The total derivative of one problem by several methods, each recorded, compiled and run on its own. Returns the
- * number of rows, or -1 with a filled record if the first variant cannot be had. Stores are as before.
+ * number of rows, or -1 with a filled record if the first variant cannot be had, or has another count of numbers than the
+ * reference. Stores are as before.
  */
 #define mlo_compare(...) mlo_compare_((mlo_compare_args){__VA_ARGS__})
 int32_t mlo_compare_(mlo_compare_args args);

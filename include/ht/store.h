@@ -82,6 +82,13 @@ ht_status ht_store_save(const ht_store *store, const char *path, const ht_metada
  */
 ht_status ht_store_load(ht_store *store, const char *path, ht_error *error);
 /**
+ * Reads a .npy file (NumPy, formats 1.0 to 3.0) strictly, as a new buffer: float64, float32 and int32 as they are, int64
+ * and uint8 as HT_I32; little-endian, in C order. Returns its index, or -1 with a filled record and the store as before:
+ * EINVALID (see ht_store_add), EIO, EFORMAT (names the file and what was expected), ENOMEM.
+ *     ht_store_load_npy(tables, "data", "digits_data.npy", &error)
+ */
+int32_t ht_store_load_npy(ht_store *store, const char *name, const char *path, ht_error *error);
+/**
  * Value of one metadata entry of a file, copied into value (bytes large); EINVALID if the key is absent.
  */
 ht_status ht_file_metadata(const char *path, const char *key, char *value, size_t bytes, ht_error *error);
