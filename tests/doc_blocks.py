@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Every block of code in README.md and docs/*.md has a tag, and what the tag promises is held:
 
-    c        lines in a row of a file of the tree, where "..." on a line of its own leaves some out; or a whole program,
-             which is compiled against the installed library and run
+    c        lines in a row of a file of the tree, where "..." on a line of its own leaves some out ("c FILE": of that
+             file); or a whole program, which is compiled against the installed library and run
     output   what the program before it prints
     sh       commands: those of genseg and ht-gradcheck are run on small data, of the others the options are looked up
     console  a session: the options of the commands after "$ " and "> " are looked up; what is between is not compared
@@ -92,10 +92,12 @@ def find(part, lines, first):
     return None
 
 
-def home(block):
-    """The file that has the parts of the block, in order."""
+def home(block, only):
+    """The file that has the parts of the block, in order; `only` that one, if it is not empty."""
     parts = [bare(part.splitlines()) for part in re.split(r"^\s*\.\.\.\n", "\n".join(block) + "\n", flags=re.M) if part.strip()]
     for name, lines in SOURCES.items():
+        if only and str(name) != only:
+            continue
         at = 0
         for part in parts:
             at = find(part, lines, at)
@@ -178,6 +180,10 @@ def look_up(words):
         known = [w for w in words if w.startswith("-D") and f"'{w[2:].split('=')[0]}'" not in options]
         suites = re.search(r'suites="(.*)"', (ROOT / "check").read_text()).group(1).split()
         known += [w for before, w in zip(words, words[1:]) if before == "--suite" and w not in suites]
+        if words[1:2] == ["test"]:
+            tests = (ROOT / "tests" / "meson.build").read_text()
+            plain = [w for before, w in zip(words[1:], words[2:]) if before not in ("-C", "--suite", "--num-processes")]
+            known += [w for w in plain if not w.startswith("-") and f"'{w}'" not in tests]
         return f"{known} is none of ours" if known else None
     return f"what is {words[0]}?"
 
@@ -272,9 +278,9 @@ def try_page(path):
     name, printed, plain = path.relative_to(ROOT), None, 0
     for line, tag, block in blocks_of(path):
         where = f"{name}:{line}"
-        if tag == "c":
-            found = home(block)
-            if found or not any(re.match(r"int main\(", row) for row in block):
+        if (tag or "").split(" ")[0] == "c":
+            found = home(block, tag[2:])
+            if found or tag != "c" or not any(re.match(r"int main\(", row) for row in block):
                 result("" if found else "no file of the tree has these lines", f"{where}: code of {found}")
             else:
                 problem, printed = run_program(block)
