@@ -213,15 +213,11 @@ def page(sources, functions, said):
 
 
 def check(sources, functions, said, text, gradcheck):
-    number = bad = 0
+    sys.path.insert(0, str(ROOT / "tests" / "cli"))
+    import tap
 
     def result(missing, words):
-        nonlocal number, bad
-        number += 1
-        bad += bool(missing)
-        print(f"{'not ok' if missing else 'ok'} {number} - {words}")
-        for line in missing:
-            print(f"# {line}")
+        tap.result(not missing, words, "\n".join(missing))
 
     stands = PAGE.read_text() if PAGE.exists() else ""
     result([] if stands == text else ["scripts/ops_reference.py . writes it anew"], "docs/ops.md is what the sources say")
@@ -235,8 +231,7 @@ def check(sources, functions, said, text, gradcheck):
     checked = {op["name"] for op in json.loads(done.stdout)["ops"]}
     inner = [name for name in said if sources.ops[name]["kind"] != "HTI_LEAF"]
     result([name for name in inner if name not in checked], "ht-gradcheck knows each op but leaves")
-    print(f"1..{number}")
-    return bad > 0
+    tap.done()
 
 
 def main():
@@ -246,9 +241,8 @@ def main():
     said = dict(rows)
     text = page(sources, functions, said)
     if sys.argv[2:3] == ["--check"]:
-        return check(sources, functions, said, text, sys.argv[3])
+        check(sources, functions, said, text, sys.argv[3])
     PAGE.write_text(text)
-    return 0
 
 
-sys.exit(main())
+main()

@@ -21,6 +21,9 @@ import sys
 import tempfile
 import textwrap
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "cli"))
+import tap
+
 ROOT, PREFIX = pathlib.Path(sys.argv[1]).resolve(), pathlib.Path(sys.argv[2]).resolve()
 BIN = PREFIX / "bin"
 PROGRAMS = sorted(path.name for path in BIN.glob("*")) if BIN.exists() else []
@@ -30,16 +33,10 @@ TINY = """--rounds 2 --seed 3 --threads 1 --quiet --set data.size=32 --set model
     --set pretrain.steps=1""".split()
 PLACES = {"DATA": "phantom", "fuseg": "phantom", "FOLDER": "RUN/pictures"}  # what words of a reader stand for here
 PLAIN = {"mkdir", "export", "cd", "set", "apt-get", "man"}
-number = bad = 0
 
 
 def result(problem, text):
-    global number, bad
-    number += 1
-    bad += bool(problem)
-    print(f"{'not ok' if problem else 'ok'} {number} - {text}")
-    for line in str(problem or "").splitlines():
-        print(f"# {line}")
+    tap.result(not problem, text, problem)
 
 
 def run(words, **more):
@@ -314,5 +311,4 @@ else:
         for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
             try_page(page)
         os.chdir("/")
-print(f"1..{number}")
-sys.exit(bad > 0)
+tap.done()

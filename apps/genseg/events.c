@@ -134,24 +134,27 @@ static void put_whole(message *m, int field, int64_t number)
     put_varint(m, (uint64_t)number);
 }
 
-static void put_double(message *m, int field, double number)
+static void put_bits(message *m, int field, int form, uint64_t bits)
 {
     uint8_t bytes[8];
+    int count = form == EIGHT_BYTES ? 8 : 4;
+    little_endian(bytes, bits, count);
+    put_key(m, field, form);
+    put(m, bytes, (size_t)count);
+}
+
+static void put_double(message *m, int field, double number)
+{
     uint64_t bits = 0;
     memcpy(&bits, &number, sizeof bits);
-    little_endian(bytes, bits, 8);
-    put_key(m, field, EIGHT_BYTES);
-    put(m, bytes, sizeof bytes);
+    put_bits(m, field, EIGHT_BYTES, bits);
 }
 
 static void put_float(message *m, int field, float number)
 {
-    uint8_t bytes[4];
     uint32_t bits = 0;
     memcpy(&bits, &number, sizeof bits);
-    little_endian(bytes, bits, 4);
-    put_key(m, field, FOUR_BYTES);
-    put(m, bytes, sizeof bytes);
+    put_bits(m, field, FOUR_BYTES, bits);
 }
 
 static void put_counted(message *m, int field, const void *bytes, size_t count)

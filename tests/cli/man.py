@@ -7,17 +7,10 @@ import shutil
 import subprocess
 import sys
 
+import tap
+from tap import result
+
 PREFIX = pathlib.Path(sys.argv[1])
-number, bad = 0, 0
-
-
-def result(good, text, seen=""):
-    global number, bad
-    number += 1
-    bad += not good
-    print(f"{'ok' if good else 'not ok'} {number} - {text}")
-    if not good:
-        print("\n".join("# " + line for line in str(seen).splitlines()))
 
 
 def said(*words):
@@ -49,10 +42,8 @@ for program in programs:
     sections = re.findall(r'^\.SH "?([A-Z ]+)', page, re.M)
     result(sections[:3] == ["NAME", "SYNOPSIS", "DESCRIPTION"], f"{name}: it opens as pages do", sections)
     if not shutil.which("groff"):
-        number += 1
-        print(f"ok {number} # SKIP {name}: there is no groff to render it")
+        tap.skip(f"{name}: there is no groff to render it")
         continue
     done = subprocess.run(["groff", "-ww", "-man", "-Tutf8", path], capture_output=True, text=True)
     result(done.returncode == 0 and not done.stderr and len(done.stdout) > 500, f"{name}: it renders without a warning", done.stderr)
-print(f"1..{number}")
-sys.exit(bad > 0)
+tap.done()
