@@ -16,7 +16,7 @@
 #include "base/internal.h"
 #include "tape/attributes.h"
 
-#define BACKEND (&hti_backend_cpu)
+#define BACKEND hti_cpu_backend("cpu")
 #define MOST_TENSORS 32
 
 /* Tensors of one case, freed together, and its stream of random numbers. */

@@ -13,7 +13,7 @@ root=${1:?usage: layering.sh SOURCE_ROOT}
 cd "$root" || exit 1
 
 find include core autograd nn mlo apps tools examples -type f \
-    \( -name '*.[ch]' -o -name '*.inl' -o -name '*.cu' -o -name '*.def' \) 2>/dev/null | sort | awk '
+    \( -name '*.[ch]' -o -name '*.inl' -o -name '*.cu' -o -name '*.def' -o -name '*.def.in' \) 2>/dev/null | sort | awk '
 function component(path, n,    part) { return split(path, part, "/") >= n ? part[n] : "" }
 function starts(text, with) { return substr(text, 1, length(with)) == with }
 
@@ -38,6 +38,7 @@ function resolve(file, name,    own, path) {
     if (path in exists) return path
     path = tidy("core/" name)
     if (path in exists) return path
+    if (path ".in" in exists) return path ".in" # made by Meson
     path = tidy("apps/" name)
     return starts(file, "tools/") && (path in exists) ? path : ""
 }

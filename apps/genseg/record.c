@@ -120,6 +120,7 @@ static void put_machine(record *r, json_t *root, const ht_device *device)
     put(r, machine, "processor", text_of(*model ? model : NULL));
     put(r, machine, "cores", cores > 0 ? json_integer(cores) : json_null());
     put(r, machine, "memory_mib", pages > 0 && page > 0 ? json_integer((int64_t)pages / 1024 * page / 1024) : json_null());
+    put(r, machine, "device", text_of(ht_device_name(device)));
     put(r, machine, "threads", json_integer(ht_device_threads(device)));
 }
 

@@ -106,6 +106,7 @@ typedef struct hti_backend {
     void (*release)(void *memory);
 } hti_backend;
 
-extern const hti_backend hti_backend_cpu;
+/* The CPU's table for "cpu" (the best that this machine runs) or "cpu:SET"; NULL: not in this build, or not on this machine. */
+const hti_backend *hti_cpu_backend(const char *name);
 
 #endif

@@ -5,11 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/backend.h"
 #include "store/internal.h"
 
 #define MOST_THREADS 1024
-
-extern const struct hti_backend hti_backend_cpu;
 
 struct ht_device {
     const struct hti_backend *backend;
@@ -28,25 +27,29 @@ static int32_t offered_threads(void)
 
 ht_device *ht_device_open(const char *name, int32_t threads, ht_error *error)
 {
-    if (!name || strcmp(name, "cpu") != 0) {
-        ht_fail(error, HT_EDEVICE, "device \"%.64s\": not in this build; expected \"cpu\"", name ? name : "");
+    const hti_backend *backend = name ? hti_cpu_backend(name) : NULL;
+    if (!backend) {
+        ht_fail(error, HT_EDEVICE, "device \"%.64s\": not in this build, or not on this machine; expected \"cpu\"",
+                name ? name : "");
         return NULL;
     }
     if (threads < 0 || threads > MOST_THREADS) {
-        ht_fail(error, HT_EINVALID, "device \"cpu\": %d threads asked for; expected 0 (what OpenMP offers) to %d",
-                (int)threads, MOST_THREADS);
+        ht_fail(error, HT_EINVALID, "device \"%s\": %d threads asked for; expected 0 (what OpenMP offers) to %d",
+                backend->name, (int)threads, MOST_THREADS);
         return NULL;
     }
     ht_device *device = malloc(sizeof *device);
     if (!device) {
-        ht_fail(error, HT_ENOMEM, "device \"cpu\": no memory for its record; free some and try again");
+        ht_fail(error, HT_ENOMEM, "device \"%s\": no memory for its record; free some and try again", backend->name);
         return NULL;
     }
-    *device = (ht_device){.backend = &hti_backend_cpu, .threads = threads ? threads : offered_threads()};
+    *device = (ht_device){.backend = backend, .threads = threads ? threads : offered_threads()};
     return device;
 }
 
 void ht_device_close(ht_device *device) { free(device); }
+
+const char *ht_device_name(const ht_device *device) { return device->backend->name; }
 
 int32_t ht_device_threads(const ht_device *device) { return device->threads; }
 

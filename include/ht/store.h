@@ -15,12 +15,15 @@ typedef struct ht_device ht_device;
 typedef struct ht_store ht_store;
 
 /**
- * Opens a device. name: "cpu". threads: of the CPU's pool; 0 takes what OpenMP offers.
+ * Opens a device. name: "cpu", or "cpu:SET" for one of the instruction sets in the build that this machine runs: baseline,
+ * v3 (AVX2), v4 (AVX-512); "cpu" takes the best. threads: of the CPU's pool; 0 takes what OpenMP offers.
  * NULL and a filled record if there is no such device (EDEVICE) or no memory (ENOMEM).
  */
 ht_device *ht_device_open(const char *name, int32_t threads, ht_error *error);
 /** Gives the device back. NULL is allowed. Stores and programs on it must be freed before. */
 void ht_device_close(ht_device *device);
+/** The name with what was chosen, "cpu:v4". Lent. */
+const char *ht_device_name(const ht_device *device);
 int32_t ht_device_threads(const ht_device *device);
 
 /** What a tensor is: a parameter has a gradient and an optimiser, a buffer has neither. */

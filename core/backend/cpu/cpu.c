@@ -8,6 +8,11 @@
 #include "backend/cpu/cpu.h"
 #include "backend/cpu/loops.h"
 
+#define TEXT_OF(name) #name
+#define NAME_OF(set) "cpu:" TEXT_OF(set)
+#define JOIN(a, b) a##b
+#define TABLE_OF(set) JOIN(hti_backend_cpu_, set)
+
 #define CACHE_LINE ((size_t)64)
 #define HUGE_PAGE ((size_t)2 << 20)
 
@@ -40,5 +45,7 @@ static void *allocate(size_t bytes)
     return memory;
 }
 
-const hti_backend hti_backend_cpu = {
-    .name = "cpu", .kernels = kernels, .copy = hti_copy, .run_group = hti_cpu_group, .allocate = allocate, .release = free};
+/* Of this instruction set: these sources are compiled once for each (meson.build). */
+extern const hti_backend TABLE_OF(HTI_INSTRUCTION_SET);
+const hti_backend TABLE_OF(HTI_INSTRUCTION_SET) = {
+    .name = NAME_OF(HTI_INSTRUCTION_SET), .kernels = kernels, .copy = hti_copy, .run_group = hti_cpu_group, .allocate = allocate, .release = free};
