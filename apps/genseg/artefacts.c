@@ -80,7 +80,8 @@ ht_status genseg_picture_round(const genseg_trainer *t, ht_error *error)
     if (error->status == HT_OK && (length < 0 || (size_t)length >= sizeof path))
         ht_fail(error, HT_EINVALID, "%.200s: the path is too long; expected at most %d bytes; choose another --out",
                 t->job->run, GENSEG_TEXT - 32);
-    if (error->status == HT_OK) genseg_picture_write(path, &strip, error);
+    if (error->status == HT_OK && genseg_picture_write(path, &strip, error) == HT_OK)
+        genseg_events_picture(t->events, t->state.round, "mask, generated, real", path, error);
     free(masks);
     free(real);
     free(generated);

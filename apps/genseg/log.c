@@ -155,31 +155,38 @@ static void put_number(FILE *file, double value)
     fprintf(file, ",%s", isnan(value) ? "" : genseg_number_text(value, number));
 }
 
-ht_status genseg_log_append(genseg_log *log, const genseg_log_row *row, ht_error *error)
+void genseg_log_values(const genseg_log_row *row, double values[GENSEG_LOG_VALUES])
 {
     /* in the order of GENSEG_LOG_COLUMNS */
-    const double values[] = {row->seconds,
-                             row->loss_gan,
-                             row->loss_discriminator,
-                             row->loss_seg,
-                             row->loss_val,
-                             row->hypergradient_norm,
-                             row->hypergradient_norm_eq9,
-                             row->hypergradient_norm_direct,
-                             row->hypergradient_cosine,
-                             row->alpha_step,
-                             row->alpha_decay_step,
-                             row->alpha_largest,
-                             row->val_dice,
-                             row->val_jaccard,
-                             row->segmenter_rate};
+    const double all[GENSEG_LOG_VALUES] = {row->seconds,
+                                           row->loss_gan,
+                                           row->loss_discriminator,
+                                           row->loss_seg,
+                                           row->loss_val,
+                                           row->hypergradient_norm,
+                                           row->hypergradient_norm_eq9,
+                                           row->hypergradient_norm_direct,
+                                           row->hypergradient_cosine,
+                                           row->alpha_step,
+                                           row->alpha_decay_step,
+                                           row->alpha_largest,
+                                           row->val_dice,
+                                           row->val_jaccard,
+                                           row->segmenter_rate};
+    memcpy(values, all, sizeof all);
+}
+
+ht_status genseg_log_append(genseg_log *log, const genseg_log_row *row, ht_error *error)
+{
+    double values[GENSEG_LOG_VALUES];
     char shown[GENSEG_PLACE];
     if (row->round <= log->round)
         return ht_fail(error, HT_EINVALID,
                        "%s: round %lld after round %lld; expected ascending rounds; append each once",
                        genseg_place(log->path, shown), (long long)row->round, (long long)log->round);
+    genseg_log_values(row, values);
     fprintf(log->file, "%lld", (long long)row->round);
-    for (size_t k = 0; k < sizeof values / sizeof *values; k++) put_number(log->file, values[k]);
+    for (size_t k = 0; k < GENSEG_LOG_VALUES; k++) put_number(log->file, values[k]);
     fputc('\n', log->file);
     if (fflush(log->file) || ferror(log->file)) return refused(log->path, error);
     log->round = row->round;

@@ -1,9 +1,10 @@
 /*
  * A run directory: its files, and what is written while training. All writing is durable (temporary name, fsync, rename)
- * except log.csv, which is appended and flushed line by line and cut back to the checkpoint's round on resume.
+ * except log.csv and the events, which are appended and flushed round by round and cut back to the checkpoint's round on
+ * resume.
  *
- *   RUN/config.toml run.json log.csv alpha.csv certificate.csv checkpoints/ best.safetensors metrics.json cases.csv
- *       pictures/ predictions/ report.html
+ *   RUN/config.toml run.json log.csv events.out.tfevents.* alpha.csv certificate.csv checkpoints/ best.safetensors
+ *       metrics.json cases.csv pictures/ predictions/ report.html
  */
 #ifndef GENSEG_RUN_H
 #define GENSEG_RUN_H
@@ -26,6 +27,9 @@ typedef struct genseg_log_row {
     "round,seconds,loss_gan,loss_discriminator,loss_seg,loss_val,hypergradient_norm,hypergradient_norm_eq9,"          \
     "hypergradient_norm_direct,hypergradient_cosine,alpha_step,alpha_decay_step,alpha_largest,val_dice,val_jaccard,"  \
     "segmenter_rate"
+#define GENSEG_LOG_VALUES 15
+/* The entries of a row behind its round, in the order of the columns. */
+void genseg_log_values(const genseg_log_row *row, double values[GENSEG_LOG_VALUES]);
 
 /* log.csv while training. It belongs to one thread at a time. */
 typedef struct genseg_log genseg_log;
@@ -48,6 +52,22 @@ genseg_log *genseg_table_open(const char *run, const char *name, const char *hea
 ht_status genseg_table_append(genseg_log *table, const char *row, ht_error *error);
 /** NULL is allowed. */
 void genseg_log_close(genseg_log *log);
+
+/* The same numbers and the pictures for TensorBoard: events.out.tfevents.*, one file for each start of the run. */
+typedef struct genseg_events genseg_events;
+/**
+ * Begins a new file in RUN, later by name than those that are there, out of which the events of rounds > resume_round are
+ * cut (a torn last one goes too). NULL and EIO, EFORMAT or ENOMEM. The caller closes it.
+ */
+genseg_events *genseg_events_open(const char *run, int64_t resume_round, ht_error *error);
+/** One event: a scalar for each column of log.csv but the round, which is the step. NAN: not computed, not written. */
+ht_status genseg_events_append(genseg_events *events, const genseg_log_row *row, ht_error *error);
+/** The RGB PNG at path as a picture of the round. EFORMAT if it is none. */
+ht_status genseg_events_picture(genseg_events *events, int64_t round, const char *tag, const char *path, ht_error *error);
+/** As genseg_log_sync. */
+ht_status genseg_events_sync(genseg_events *events, ht_error *error);
+/** NULL is allowed. */
+void genseg_events_close(genseg_events *events);
 
 /* One evaluated case of cases.csv. */
 typedef struct genseg_case_row {

@@ -200,7 +200,8 @@ static ht_status log_round(genseg_trainer *t, genseg_log_row *row, ht_error *err
     row->alpha_step = v[GENSEG_ALPHA_STEP];
     row->alpha_decay_step = v[GENSEG_DECAY_STEP];
     row->alpha_largest = t->largest;
-    return genseg_log_append(t->log, row, error);
+    if (genseg_log_append(t->log, row, error) != HT_OK) return error->status;
+    return genseg_events_append(t->events, row, error);
 }
 
 static ht_status one_round(genseg_trainer *t, double started, genseg_log_row *row, ht_error *error)
@@ -226,6 +227,7 @@ static ht_status one_round(genseg_trainer *t, double started, genseg_log_row *ro
 static ht_status checkpoint(genseg_trainer *t, ht_error *error)
 {
     if (genseg_log_sync(t->log, error) != HT_OK) return error->status;
+    if (genseg_events_sync(t->events, error) != HT_OK) return error->status;
     if (t->alpha && genseg_log_sync(t->alpha, error) != HT_OK) return error->status;
     if (t->certificate && genseg_log_sync(t->certificate, error) != HT_OK) return error->status;
     return genseg_checkpoint_write(t->job->run, &t->state, error);
@@ -338,6 +340,7 @@ static ht_status begin_files(genseg_trainer *t, ht_error *error)
     snprintf(path, sizeof path, "%.900s/config.toml", t->job->run);
     if (!t->job->resume && genseg_config_write(&t->config, path, error) != HT_OK) return error->status;
     if (!(t->log = genseg_log_open(t->job->run, t->state.round, error))) return error->status;
+    if (!(t->events = genseg_events_open(t->job->run, t->state.round, error))) return error->status;
     if (t->config.method != GENSEG_GENSEG) return HT_OK;
     if (!(t->alpha = genseg_table_open(t->job->run, "alpha.csv", ALPHA_HEADER, t->state.round, error))) return error->status;
     if (t->config.certify_count > 0)
@@ -433,6 +436,7 @@ static void release(genseg_trainer *t, ht_device *device)
     genseg_log_close(t->log);
     genseg_log_close(t->alpha);
     genseg_log_close(t->certificate);
+    genseg_events_close(t->events);
     genseg_predictor_free(t->predictor);
     ht_program_free(t->round.program);
     genseg_state_free(&t->state);

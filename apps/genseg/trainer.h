@@ -35,6 +35,7 @@ typedef struct genseg_trainer {
     genseg_predictor *predictor;
     float *mask, *image, *augmented, *val_mask, *val_image; /* the present batch */
     genseg_log *log, *alpha, *certificate;
+    genseg_events *events;
     double value[GENSEG_NUMBERS];                            /* of the last run; NAN: not computed */
     bool began;                                              /* from here on, what fails is an output */
     double largest;                                          /* softmax weight over all cells */
@@ -50,7 +51,7 @@ ht_status genseg_certify(genseg_trainer *t, ht_error *error);
 
 /** Rows of alpha.csv for the present round; fills t->largest. */
 ht_status genseg_alpha_rows(genseg_trainer *t, ht_error *error);
-/** RUN/pictures/round-NNNNN.png: mask | generated | real, one row for each case of the first batch. */
+/** RUN/pictures/round-NNNNN.png and an event: mask | generated | real, one row for each case of the first batch. */
 ht_status genseg_picture_round(const genseg_trainer *t, ht_error *error);
 
 #endif

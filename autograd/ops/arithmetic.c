@@ -107,20 +107,27 @@ ht_var ht_where_(ht_var condition, ht_var a, ht_var b, const char *where)
 }
 
 /* ---- partial derivatives ---- */
+/* 1 */
 static ht_var d_add(const hti_call *c, int32_t k)
 {
     (void)k;
     return hti_fill_like(c->self, 1, c->where);
 }
+/* 1 and -1 */
 static ht_var d_sub(const hti_call *c, int32_t k) { return hti_fill_like(c->self, k == 0 ? 1 : -1, c->where); }
+/* the other operand */
 static ht_var d_mul(const hti_call *c, int32_t k) { return c->in[1 - k]; }
+/* 1 / b and -y / b */
 static ht_var d_div(const hti_call *c, int32_t k)
 {
     ht_var inverse = ht_reciprocal_(c->in[1], c->where);
     return k == 0 ? inverse : ht_neg_(ht_mul_(c->self, inverse, c->where), c->where);
 }
 
-/* The selection is copied, never multiplied: the branch not taken gets an exact zero even where it is NaN. */
+/*
+ * The cotangent where the branch was taken, else 0: the selection is copied, never multiplied, so that the branch not
+ * taken gets an exact zero even where it is NaN.
+ */
 static ht_var transpose_where(const hti_call *c, int32_t k, ht_var cotangent)
 {
     ht_var zero = hti_fill_like(cotangent, 0, c->where);

@@ -35,11 +35,13 @@ static ht_status shape_sum(const hti_call *call, hti_spec *out, ht_error *error)
     return hti_same_real(call, out, error);
 }
 
+/* sum_to, back to the shape of x */
 static ht_var transpose_broadcast(const hti_call *call, int32_t input, ht_var cotangent)
 {
     return ht_sum_to_(cotangent, hti_in_shape(call, input), call->where);
 }
 
+/* broadcast_to, over what was summed */
 static ht_var transpose_sum(const hti_call *call, int32_t input, ht_var cotangent)
 {
     return ht_broadcast_to_(cotangent, hti_in_shape(call, input), call->where);

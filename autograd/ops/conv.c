@@ -82,18 +82,21 @@ static ht_status shape_conv_weight(const hti_call *call, hti_spec *out, ht_error
 }
 
 /* ---- transposes ---- */
+/* in x: conv_input(g, w); in w: conv_weight(x, g) */
 static ht_var transpose_conv(const hti_call *c, int32_t input, ht_var g)
 {
     return input == 0 ? emit(HTI_OP_conv_input, attributes_of(c), g, c->in[1], c->where)
                       : emit(HTI_OP_conv_weight, attributes_of(c), c->in[0], g, c->where);
 }
 
+/* in g: conv(x, w); in w: conv_weight(x, g), with x the cotangent */
 static ht_var transpose_conv_input(const hti_call *c, int32_t input, ht_var x)
 {
     return input == 0 ? emit(HTI_OP_conv, attributes_of(c), x, c->in[1], c->where)
                       : emit(HTI_OP_conv_weight, attributes_of(c), x, c->in[0], c->where);
 }
 
+/* in x: conv_input(g, w); in g: conv(x, w), with w the cotangent */
 static ht_var transpose_conv_weight(const hti_call *c, int32_t input, ht_var w)
 {
     return input == 0 ? emit(HTI_OP_conv_input, attributes_of(c), c->in[1], w, c->where)

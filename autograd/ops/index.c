@@ -47,11 +47,13 @@ static ht_var along(hti_op_id op, ht_var x, ht_var index, int64_t axis, int64_t 
     return hti_emit(x.tape ? x.tape : index.tape, op, &a, in, 2, where);
 }
 
+/* put: the cotangent is added at the index */
 static ht_var transpose_take(const hti_call *c, int32_t input, ht_var cotangent)
 {
     (void)input;
     return along(HTI_OP_put, cotangent, c->in[1], attributes_of(c)->axis, attributes_of(c)->size, c->where);
 }
+/* take: the cotangent at the index */
 static ht_var transpose_put(const hti_call *c, int32_t input, ht_var cotangent)
 {
     (void)input;

@@ -89,6 +89,7 @@ static ht_status shape_cast(const hti_call *call, hti_spec *out, ht_error *error
     return HT_OK;
 }
 
+/* a cast back */
 static ht_var transpose_cast(const hti_call *call, int32_t input, ht_var cotangent)
 {
     return ht_cast_(cotangent, ht_var_dtype(call->in[input]), call->where);

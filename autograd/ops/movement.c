@@ -15,6 +15,7 @@ static ht_status shape_reshape(const hti_call *call, hti_spec *out, ht_error *er
                    ht_shape_text(hti_in_shape(call, 0), a), ht_shape_text(out->shape, b));
 }
 
+/* a reshape back */
 static ht_var transpose_reshape(const hti_call *call, int32_t input, ht_var cotangent)
 {
     return ht_reshape_(cotangent, hti_in_shape(call, input), call->where);
@@ -58,6 +59,7 @@ static ht_status shape_permute(const hti_call *call, hti_spec *out, ht_error *er
                    ht_shape_text(in, b));
 }
 
+/* the inverse order */
 static ht_var transpose_permute(const hti_call *call, int32_t input, ht_var cotangent)
 {
     (void)input;
@@ -121,11 +123,13 @@ static ht_var at_block(hti_op_id op, ht_var x, ht_shape start, ht_shape size, co
     return hti_emit(x.tape, op, &a, &x, 1, where);
 }
 
+/* pad: zeros around the cotangent */
 static ht_var transpose_slice(const hti_call *call, int32_t input, ht_var cotangent)
 {
     return at_block(HTI_OP_pad, cotangent, block(call)->start, hti_in_shape(call, input), call->where);
 }
 
+/* slice: the block that was padded */
 static ht_var transpose_pad(const hti_call *call, int32_t input, ht_var cotangent)
 {
     return at_block(HTI_OP_slice, cotangent, block(call)->start, hti_in_shape(call, input), call->where);
@@ -175,6 +179,7 @@ static ht_status shape_concat(const hti_call *call, hti_spec *out, ht_error *err
     return hti_same_real(call, out, error);
 }
 
+/* slice: the part of the cotangent that the input became */
 static ht_var transpose_concat(const hti_call *call, int32_t input, ht_var cotangent)
 {
     int64_t axis = ((const hti_axis_attributes *)call->attributes)->axis;

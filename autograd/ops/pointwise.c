@@ -51,7 +51,7 @@ ht_var hti_with_numbers(hti_op_id op, ht_var x, double factor, double term, cons
 
 static double number(const hti_call *c) { return ((const hti_affine_attributes *)c->attributes)->factor; }
 
-/* ---- partial derivatives: x = c->in[0], y = c->self ---- */
+/* ---- partial derivatives: x = c->in[0], y = c->self. The comment behind each is its line in docs/ops.md. ---- */
 #define X (c->in[0])
 #define Y (c->self)
 #define W (c->where)
@@ -62,27 +62,27 @@ static double number(const hti_call *c) { return ((const hti_affine_attributes *
         return value;                                            \
     }
 
-PARTIAL(affine, hti_fill_like(X, number(c), W))
-PARTIAL(exp, Y)
-PARTIAL(expm1, ht_offset_(Y, 1, W))
-PARTIAL(log, ht_reciprocal_(X, W))
-PARTIAL(log1p, ht_reciprocal_(ht_offset_(X, 1, W), W))
-PARTIAL(sqrt, ht_scale_(ht_reciprocal_(Y, W), 0.5, W))
-PARTIAL(square, ht_scale_(X, 2, W))
-PARTIAL(reciprocal, ht_neg_(ht_square_(Y, W), W))
-PARTIAL(pow, ht_scale_(ht_pow_(X, number(c) - 1, W), number(c), W))
-PARTIAL(sin, ht_cos_(X, W))
-PARTIAL(cos, ht_neg_(ht_sin_(X, W), W))
-PARTIAL(tanh, ht_affine_(ht_square_(Y, W), -1, 1, W))
-PARTIAL(sigmoid, ht_mul_(Y, ht_sigmoid_(ht_neg_(X, W), W), W)) /* not y (1 - y): that cancels for large x */
-PARTIAL(softplus, ht_sigmoid_(X, W))
+PARTIAL(affine, hti_fill_like(X, number(c), W)) /* the factor */
+PARTIAL(exp, Y) /* y */
+PARTIAL(expm1, ht_offset_(Y, 1, W)) /* y + 1 */
+PARTIAL(log, ht_reciprocal_(X, W)) /* 1 / x */
+PARTIAL(log1p, ht_reciprocal_(ht_offset_(X, 1, W), W)) /* 1 / (1 + x) */
+PARTIAL(sqrt, ht_scale_(ht_reciprocal_(Y, W), 0.5, W)) /* 1 / (2 y) */
+PARTIAL(square, ht_scale_(X, 2, W)) /* 2 x */
+PARTIAL(reciprocal, ht_neg_(ht_square_(Y, W), W)) /* -y^2 */
+PARTIAL(pow, ht_scale_(ht_pow_(X, number(c) - 1, W), number(c), W)) /* p x^(p - 1) */
+PARTIAL(sin, ht_cos_(X, W)) /* cos x */
+PARTIAL(cos, ht_neg_(ht_sin_(X, W), W)) /* -sin x */
+PARTIAL(tanh, ht_affine_(ht_square_(Y, W), -1, 1, W)) /* 1 - y^2 */
+PARTIAL(sigmoid, ht_mul_(Y, ht_sigmoid_(ht_neg_(X, W), W), W)) /* y sigmoid(-x); not y (1 - y), which cancels for large x */
+PARTIAL(softplus, ht_sigmoid_(X, W)) /* sigmoid(x) */
 #define TWO_BY_ROOT_PI 1.1283791670955126
-PARTIAL(erf, ht_scale_(ht_exp_(ht_neg_(ht_square_(X, W), W), W), TWO_BY_ROOT_PI, W))
-PARTIAL(erfc, ht_scale_(ht_exp_(ht_neg_(ht_square_(X, W), W), W), -TWO_BY_ROOT_PI, W))
-PARTIAL(leaky_relu, hti_with_numbers(HTI_OP_leaky_gate, X, number(c), 0, W))
-PARTIAL(abs, ht_sign_(X, W))
+PARTIAL(erf, ht_scale_(ht_exp_(ht_neg_(ht_square_(X, W), W), W), TWO_BY_ROOT_PI, W)) /* 2 / sqrt(pi) e^(-x^2) */
+PARTIAL(erfc, ht_scale_(ht_exp_(ht_neg_(ht_square_(X, W), W), W), -TWO_BY_ROOT_PI, W)) /* -2 / sqrt(pi) e^(-x^2) */
+PARTIAL(leaky_relu, hti_with_numbers(HTI_OP_leaky_gate, X, number(c), 0, W)) /* 1 above 0, else the slope */
+PARTIAL(abs, ht_sign_(X, W)) /* sign(x) */
 
-/* At 0 the inner root is taken of 1 instead, so that no infinity is formed that a later zero would turn into NaN. */
+/* 1 / (2 y), at 0: 0. There the inner root is taken of 1, so that no infinity is formed that a later zero turns into NaN. */
 static ht_var d_safe_sqrt(const hti_call *c, int32_t input)
 {
     (void)input;

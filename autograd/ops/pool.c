@@ -57,21 +57,25 @@ static ht_var emit(hti_op_id op, const hti_call *call, ht_var first, int32_t inp
     return hti_emit(first.tape, op, call->attributes, in, inputs, call->where);
 }
 
+/* pool_put at the same places */
 static ht_var transpose_take(const hti_call *c, int32_t input, ht_var g)
 {
     (void)input;
     return emit(HTI_OP_pool_put, c, g, 2);
 }
+/* pool_take at the same places */
 static ht_var transpose_put(const hti_call *c, int32_t input, ht_var g)
 {
     (void)input;
     return emit(HTI_OP_pool_take, c, g, 2);
 }
+/* window_spread */
 static ht_var transpose_sum(const hti_call *c, int32_t input, ht_var g)
 {
     (void)input;
     return emit(HTI_OP_window_spread, c, g, 1);
 }
+/* window_sum */
 static ht_var transpose_spread(const hti_call *c, int32_t input, ht_var g)
 {
     (void)input;

@@ -33,11 +33,13 @@ static ht_status shape_back(const hti_call *call, hti_spec *out, ht_error *error
     return shape_between(call, true, out, error);
 }
 
+/* resample_back */
 static ht_var transpose_resample(const hti_call *c, int32_t input, ht_var g)
 {
     (void)input;
     return hti_emit(g.tape, HTI_OP_resample_back, c->attributes, &g, 1, c->where);
 }
+/* resample */
 static ht_var transpose_back(const hti_call *c, int32_t input, ht_var g)
 {
     (void)input;

@@ -49,11 +49,13 @@ static ht_var other(hti_op_id op, const hti_call *c, ht_var g)
     ht_var in[3] = {g, c->in[1], c->in[2]};
     return hti_emit(g.tape, op, c->attributes, in, 3, c->where);
 }
+/* place_put at the same points */
 static ht_var transpose_take(const hti_call *c, int32_t input, ht_var g)
 {
     (void)input;
     return other(HTI_OP_place_put, c, g);
 }
+/* place_take at the same points */
 static ht_var transpose_put(const hti_call *c, int32_t input, ht_var g)
 {
     (void)input;

@@ -39,10 +39,13 @@ HT_DECLARE_UNARY(square);
 /** 1 / x */
 #define ht_reciprocal(...) ht_reciprocal_(__VA_ARGS__, HT_HERE)
 HT_DECLARE_UNARY(reciprocal);
+/** sine of an angle in radians */
 #define ht_sin(...) ht_sin_(__VA_ARGS__, HT_HERE)
 HT_DECLARE_UNARY(sin);
+/** cosine of an angle in radians */
 #define ht_cos(...) ht_cos_(__VA_ARGS__, HT_HERE)
 HT_DECLARE_UNARY(cos);
+/** hyperbolic tangent */
 #define ht_tanh(...) ht_tanh_(__VA_ARGS__, HT_HERE)
 HT_DECLARE_UNARY(tanh);
 /** 1 / (1 + e^-x), without overflow */
@@ -51,17 +54,19 @@ HT_DECLARE_UNARY(sigmoid);
 /** log(1 + e^x), exact at every magnitude */
 #define ht_softplus(...) ht_softplus_(__VA_ARGS__, HT_HERE)
 HT_DECLARE_UNARY(softplus);
-/** the error function, and 1 less it without cancellation */
+/** the error function */
 #define ht_erf(...) ht_erf_(__VA_ARGS__, HT_HERE)
 HT_DECLARE_UNARY(erf);
+/** 1 less the error function, without cancellation */
 #define ht_erfc(...) ht_erfc_(__VA_ARGS__, HT_HERE)
 HT_DECLARE_UNARY(erfc);
 /** x / (1 + e^-x) */
 #define ht_silu(...) ht_silu_(__VA_ARGS__, HT_HERE)
 HT_DECLARE_UNARY(silu);
-/** x times the normal distribution function: exact, and in the approximation x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2 */
+/** x times the normal distribution function, exact */
 #define ht_gelu(...) ht_gelu_(__VA_ARGS__, HT_HERE)
 HT_DECLARE_UNARY(gelu);
+/** the approximation of ht_gelu by x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2 */
 #define ht_gelu_tanh(...) ht_gelu_tanh_(__VA_ARGS__, HT_HERE)
 HT_DECLARE_UNARY(gelu_tanh);
 /** log(sigmoid(x)), exact at every magnitude */
@@ -111,12 +116,16 @@ ht_var ht_cast_(ht_var x, ht_dtype dtype, const char *where);
 /* ---- pointwise, two or three operands ---- */
 #define HT_DECLARE_BINARY(name) ht_var ht_##name##_(ht_var a, ht_var b, const char *where)
 
+/** a + b */
 #define ht_add(...) ht_add_(__VA_ARGS__, HT_HERE)
 HT_DECLARE_BINARY(add);
+/** a - b */
 #define ht_sub(...) ht_sub_(__VA_ARGS__, HT_HERE)
 HT_DECLARE_BINARY(sub);
+/** a b, element by element */
 #define ht_mul(...) ht_mul_(__VA_ARGS__, HT_HERE)
 HT_DECLARE_BINARY(mul);
+/** a / b */
 #define ht_div(...) ht_div_(__VA_ARGS__, HT_HERE)
 HT_DECLARE_BINARY(div);
 /** the larger one; of equals the derivative goes to a */
@@ -128,9 +137,10 @@ HT_DECLARE_BINARY(minimum);
 /** 1 where a > b, else 0, in the type of a; carries no derivative */
 #define ht_greater(...) ht_greater_(__VA_ARGS__, HT_HERE)
 HT_DECLARE_BINARY(greater);
-/** 1 where a < b, or a = b, else 0, in the type of a; no derivative */
+/** 1 where a < b, else 0, in the type of a; carries no derivative */
 #define ht_less(...) ht_less_(__VA_ARGS__, HT_HERE)
 HT_DECLARE_BINARY(less);
+/** 1 where a = b, else 0, in the type of a; carries no derivative */
 #define ht_equal(...) ht_equal_(__VA_ARGS__, HT_HERE)
 HT_DECLARE_BINARY(equal);
 /** ht_where(c, a, b): a where c is not 0, else b. No derivative in c; the branch not taken gets exactly 0. */
@@ -160,19 +170,22 @@ typedef struct ht_reduce_args {
     int32_t keep;     /* 1: they stay, of size 1; 0: they go */
     int32_t unbiased; /* ht_variance_axes, ht_deviation_axes: 1 divides by one less */
 } ht_reduce_args;
-/** Sum over axes; mean; variance, without cancellation; its root, of derivative 0 at 0.  ht_sum_axes(x, HT_SHAPE(2, 3), .keep = 1)
- *  ESHAPE unless the axes exist, each once; EINVALID where there are too few numbers for a mean or a variance. */
+/** Sum over axes: ht_sum_axes(x, HT_SHAPE(2, 3), .keep = 1). ESHAPE unless the axes exist, each once. */
 #define ht_sum_axes(...) ht_sum_axes_((ht_reduce_args){.where = HT_HERE, __VA_ARGS__})
 ht_var ht_sum_axes_(ht_reduce_args args);
+/** Mean over axes, as ht_sum_axes. EINVALID where there is no number. */
 #define ht_mean_axes(...) ht_mean_axes_((ht_reduce_args){.where = HT_HERE, __VA_ARGS__})
 ht_var ht_mean_axes_(ht_reduce_args args);
+/** Variance over axes, without cancellation, as ht_sum_axes. EINVALID where there are too few numbers. */
 #define ht_variance_axes(...) ht_variance_axes_((ht_reduce_args){.where = HT_HERE, __VA_ARGS__})
 ht_var ht_variance_axes_(ht_reduce_args args);
+/** Root of ht_variance_axes; derivative 0 at 0. */
 #define ht_deviation_axes(...) ht_deviation_axes_((ht_reduce_args){.where = HT_HERE, __VA_ARGS__})
 ht_var ht_deviation_axes_(ht_reduce_args args);
-/** Largest and smallest over axes; of equals the first in row-major order has the derivative. A NaN wins. */
+/** Largest over axes; of equals the first in row-major order has the derivative. A NaN wins. */
 #define ht_max_axes(...) ht_max_axes_((ht_reduce_args){.where = HT_HERE, __VA_ARGS__})
 ht_var ht_max_axes_(ht_reduce_args args);
+/** Smallest over axes, as ht_max_axes. */
 #define ht_min_axes(...) ht_min_axes_((ht_reduce_args){.where = HT_HERE, __VA_ARGS__})
 ht_var ht_min_axes_(ht_reduce_args args);
 /** ht_argmin(x, axis): index of the first smallest along an axis, which becomes 1; HT_I32, carries no derivative. */
@@ -188,9 +201,10 @@ ht_var ht_max_along_(ht_var x, int32_t axis, const char *where);
  *  -infinity and no derivative; of +infinities the derivative is shared equally. */
 #define ht_logsumexp(...) ht_logsumexp_(__VA_ARGS__, HT_HERE)
 ht_var ht_logsumexp_(ht_var x, int32_t axis, const char *where);
-/** ht_softmax(x, axis) and its logarithm. A row of -infinity has probabilities and derivative 0; +infinities share 1. */
+/** ht_softmax(x, axis): e^x over its sum. A row of -infinity has probabilities and derivative 0; +infinities share 1. */
 #define ht_softmax(...) ht_softmax_(__VA_ARGS__, HT_HERE)
 ht_var ht_softmax_(ht_var x, int32_t axis, const char *where);
+/** ht_log_softmax(x, axis): the logarithm of ht_softmax, without overflow. */
 #define ht_log_softmax(...) ht_log_softmax_(__VA_ARGS__, HT_HERE)
 ht_var ht_log_softmax_(ht_var x, int32_t axis, const char *where);
 
@@ -234,17 +248,19 @@ ht_var ht_flip_(ht_var x, ht_shape axes, const char *where);
 /** ht_roll(x, shift, axis): place i goes to i + shift; what leaves at one end enters at the other. */
 #define ht_roll(...) ht_roll_(__VA_ARGS__, HT_HERE)
 ht_var ht_roll_(ht_var x, int64_t shift, int32_t axis, const char *where);
-/** ht_tile(x, times): the whole, again and again, along each axis; ht_repeat(x, times, axis): each slice, again and again. */
+/** ht_tile(x, times): the whole, again and again; one number for each axis. */
 #define ht_tile(...) ht_tile_(__VA_ARGS__, HT_HERE)
 ht_var ht_tile_(ht_var x, ht_shape times, const char *where);
+/** ht_repeat(x, times, axis): each slice along an axis, again and again. */
 #define ht_repeat(...) ht_repeat_(__VA_ARGS__, HT_HERE)
 ht_var ht_repeat_(ht_var x, int64_t times, int32_t axis, const char *where);
 /** ht_slice_by(x, start, size, step): size places from start by steps, one entry per axis; a step may be negative, not 0. */
 #define ht_slice_by(...) ht_slice_by_(__VA_ARGS__, HT_HERE)
 ht_var ht_slice_by_(ht_var x, ht_shape start, ht_shape size, ht_shape step, const char *where);
-/** Padding by reflection (the edge is not repeated; less than the size), and by the edge's numbers; one entry per axis. */
+/** ht_pad_reflect(x, before, after): padding by reflection; the edge is not repeated; less than the size; one entry per axis. */
 #define ht_pad_reflect(...) ht_pad_reflect_(__VA_ARGS__, HT_HERE)
 ht_var ht_pad_reflect_(ht_var x, ht_shape before, ht_shape after, const char *where);
+/** ht_pad_replicate(x, before, after): padding by the edge's numbers; one entry per axis. */
 #define ht_pad_replicate(...) ht_pad_replicate_(__VA_ARGS__, HT_HERE)
 ht_var ht_pad_replicate_(ht_var x, ht_shape before, ht_shape after, const char *where);
 
@@ -431,10 +447,13 @@ typedef struct ht_norm_args {
  */
 #define ht_batch_norm(...) ht_batch_norm_((ht_norm_args){.where = HT_HERE, __VA_ARGS__})
 ht_var ht_batch_norm_(ht_norm_args args);
+/** ht_instance_norm(x, gain, bias): a group for each case and channel. See ht_batch_norm. */
 #define ht_instance_norm(...) ht_instance_norm_((ht_norm_args){.where = HT_HERE, __VA_ARGS__})
 ht_var ht_instance_norm_(ht_norm_args args);
+/** ht_group_norm(x, gain, bias, .groups = 4): a group for each case and C / groups channels in a row. See ht_batch_norm. */
 #define ht_group_norm(...) ht_group_norm_((ht_norm_args){.where = HT_HERE, __VA_ARGS__})
 ht_var ht_group_norm_(ht_norm_args args);
+/** ht_layer_norm(x, gain, bias, .axes = 2): a group for everything before the last axes. See ht_batch_norm. */
 #define ht_layer_norm(...) ht_layer_norm_((ht_norm_args){.where = HT_HERE, __VA_ARGS__})
 ht_var ht_layer_norm_(ht_norm_args args);
 
