@@ -182,6 +182,11 @@ def look_up(words):
             plain = [w for before, w in zip(words[1:], words[2:]) if before not in ("-C", "--suite", "--num-processes")]
             known += [w for w in plain if not w.startswith("-") and f"'{w}'" not in tests]
         return f"{known} is none of ours" if known else None
+    if name.startswith("fuzz_"):
+        there = (ROOT / "tests" / "fuzz" / f"{name[5:]}.c").is_file()
+        source = (ROOT / "tests" / "fuzz" / "driver.c").read_text()
+        strange = [w for w in words[1:] if w.startswith("--") and f'"{w}"' not in source]
+        return None if there and not strange else f"{name}: no such target, or no option {strange}"
     return f"what is {words[0]}?"
 
 
@@ -232,7 +237,7 @@ def try_command(words):
         strange = [word for word in words[2:] if not word.startswith("-") and word not in named]
         return f"scripts/build.sh does not name {strange}" if strange else None
     if name == "ninja":
-        return None if words[1:] in (["-C", "build"], ["-C", "build", "install"]) else "another build"
+        return None if words[1:] in (["-C", "build"], ["-C", "build", "install"], ["-C", "build-fuzz"]) else "another build"
     if name == "python3" or words[0].endswith((".py", ".sh")):
         script = ROOT / next(word for word in words if word.endswith((".py", ".sh")))
         return unknown_options(words[1:], script.read_text()) if script.exists() else f"{script} is not there"
