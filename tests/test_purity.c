@@ -88,6 +88,66 @@ static void test_it_would_show(void)
     tap_ok(still[GENSEG_CLOCK] == moved[GENSEG_CLOCK], "and draw as many numbers");
 }
 
+/* One kept round on a problem that is open; 0 with a "not ok". */
+static int one_round(hyper_problem *p)
+{
+    ht_error error = {HT_OK, ""};
+    double loss;
+    ht_tape *tape = ht_tape_new(p->real);
+    genseg_recording r = hyper_round(tape, p, genseg_method_of(&p->config), 1);
+    ht_program *program = ht_compile(tape, device, ht_list(r.loss_seg), .error = &error);
+    int good = tap_ok(program && hyper_run(p, program, &loss, 1), "a round %s", error.message);
+    ht_program_free(program);
+    ht_tape_free(tape);
+    return good;
+}
+
+/* Largest difference of two stores of f64, beside the larger of 1 and the number. */
+static double distance(const ht_store *a, const ht_store *b)
+{
+    double most = 0;
+    for (int32_t t = 0; t < ht_store_count(a); t++) {
+        if (ht_store_dtype(a, t) != HT_F64) continue;
+        const double *x = ht_store_data(a, t), *y = ht_store_data(b, t);
+        for (int64_t k = 0; k < ht_shape_count(ht_store_shape(a, t)); k++)
+            most = fmax(most, fabs(x[k] - y[k]) / fmax(1, fabs(y[k])));
+    }
+    return most;
+}
+
+/*
+ * --lookahead restore: the steps are those that a round without hypergradient takes from the same state at the new A. Three
+ * copies of one state: `moved` finds that A, `again` restores, `steps` is given A and only steps. In f64, since on a longer
+ * tape gradients may be summed in another order.
+ */
+static void test_restore(genseg_unroll unroll)
+{
+    hyper_problem moved, again, steps;
+    ht_error error = {HT_OK, ""};
+    genseg_config config = training_config(GENSEG_H_TOTAL);
+    config.a_rate = 1e-2;
+    config.unroll = unroll;
+    genseg_config restore = config, none = config;
+    restore.lookahead = GENSEG_LOOKAHEAD_RESTORE;
+    none.hypergradient = GENSEG_H_NONE;
+    if (!hyper_open(&moved, device, &config, HT_F64, 0) || !hyper_open(&again, device, &restore, HT_F64, 0) ||
+        !hyper_open(&steps, device, &none, HT_F64, 0) || !one_round(&moved) || !one_round(&again))
+        return;
+    ht_store_assign(steps.state.store[GENSEG_A], moved.state.store[GENSEG_A], &error);
+    if (!one_round(&steps)) return;
+    for (int i = 0; i < GENSEG_STORES; i++) {
+        const hyper_problem *want = i == GENSEG_A || i == GENSEG_A_MOMENTS ? &moved : &steps;
+        double off = distance(again.state.store[i], want->state.store[i]);
+        tap_ok(off < 1e-9, "restored, %s: off by %.1e from a step at the new A", store_names[i], off);
+    }
+    double other = fmin(distance(again.state.store[GENSEG_G], moved.state.store[GENSEG_G]),
+                        distance(again.state.store[GENSEG_S], moved.state.store[GENSEG_S]));
+    tap_ok(other > 1e-6, "and by %.1e from the steps that the hypergradient looked along", other);
+    hyper_close(&moved);
+    hyper_close(&again);
+    hyper_close(&steps);
+}
+
 static void test_refusals(void)
 {
     static const char *const ops[] = {"", "round", "stop", "truncate"};
@@ -126,6 +186,8 @@ int main(void)
     test_it_would_show();
     test_methods(GENSEG_UNROLL_SGD, ROUNDS);
     test_methods(GENSEG_UNROLL_OPTIMIZER, 3);
+    test_restore(GENSEG_UNROLL_SGD);
+    test_restore(GENSEG_UNROLL_OPTIMIZER);
     ht_device_close(device);
     return tap_done();
 }

@@ -35,6 +35,7 @@ static const genseg_config small_preset = {
     .gamma = 1,
     .hypergradient = GENSEG_H_EQ9,
     .unroll = GENSEG_UNROLL_SGD,
+    .lookahead = GENSEG_LOOKAHEAD_KEEP,
     .hypergradient_scale = GENSEG_SCALE_STEPS,
     .mask_augment = GENSEG_AUGMENT_ROTATE | GENSEG_AUGMENT_FLIP | GENSEG_AUGMENT_TRANSLATE,
     .pretrain_steps = 100,

@@ -18,6 +18,7 @@ typedef enum genseg_hypergradient {
     GENSEG_H_TOTAL
 } genseg_hypergradient;
 typedef enum genseg_unroll { GENSEG_UNROLL_SGD, GENSEG_UNROLL_OPTIMIZER } genseg_unroll;
+typedef enum genseg_lookahead { GENSEG_LOOKAHEAD_KEEP, GENSEG_LOOKAHEAD_RESTORE } genseg_lookahead;
 typedef enum genseg_search { GENSEG_SEARCH_ENCODER, GENSEG_SEARCH_DECODER, GENSEG_SEARCH_BOTH } genseg_search;
 typedef enum genseg_cells { GENSEG_CELLS_AUTO, GENSEG_CELLS_MERGED, GENSEG_CELLS_SEPARATE } genseg_cells;
 typedef enum genseg_scale { GENSEG_SCALE_STEPS, GENSEG_SCALE_NONE } genseg_scale;
@@ -52,6 +53,7 @@ typedef struct genseg_config {
     /* table [mlo] */
     genseg_hypergradient hypergradient;
     genseg_unroll unroll;
+    genseg_lookahead lookahead;
     genseg_scale hypergradient_scale;
     double eta_g, eta_s;          /* 0: the optimisers' rates                                       */
     int32_t mask_augment;         /* bits GENSEG_AUGMENT_*; "rotate,flip,translate", "all", "none"  */

@@ -6,6 +6,8 @@
  */
 #include "round.h"
 
+#include <stdbool.h>
+
 typedef struct levels_context {
     const genseg_state *state;
     const genseg_config *config;
@@ -13,6 +15,9 @@ typedef struct levels_context {
     ht_var mask, image, augmented, val_mask, val_image, rate;
     int32_t commit;
 } levels_context;
+
+/* In the order of the stores. */
+static const char *const level_names[4] = {"generator", "discriminator", "segmenter", "architecture"};
 
 /* Adam's beta of 0 is a request, not an option left out. */
 static double given(double value) { return value == 0 ? NN_NONE : value; }
@@ -102,11 +107,27 @@ mlo_method genseg_method_of(const genseg_config *config)
     return config->hypergradient == GENSEG_H_FINITE_DIFFERENCE ? MLO_FINITE_DIFFERENCE : MLO_UNROLL;
 }
 
+/* The levels of Eqs. (5) to (8), on scopes in the order of the stores of state.h. */
+static mlo_round record_levels(levels_context *c, const nn_scope scope[4], mlo_method method)
+{
+    const genseg_config *o = c->config;
+    ht_var eta_s = o->eta_s > 0 ? ht_fill(c->rate.tape, o->eta_s, HT_SCALAR) : c->rate;
+    const mlo_level levels[] = {
+        {"generator", scope[GENSEG_G], loss_generator, step_generator, .rate = o->eta_g > 0 ? o->eta_g : o->g_rate, .context = c},
+        {"discriminator", scope[GENSEG_H], loss_discriminator, step_discriminator, .rate = o->h_rate, .context = c,
+         .before = "generator", .draw = "generator"},
+        {"segmenter", scope[GENSEG_S], loss_segmenter, step_segmenter, .rate_from = eta_s, .context = c, .hold = "architecture"},
+        {"architecture", scope[GENSEG_A], loss_architecture, .context = c},
+    };
+    return mlo_record(c->rate.tape, levels, 4, method,
+                      .look_ahead = o->unroll == GENSEG_UNROLL_OPTIMIZER ? MLO_OPTIMIZER : MLO_SGD);
+}
+
 /*
  * A's step (8): h over the step sizes that every one of its paths has passed (eta_g eta_s for Eq. (9), eta_s for the total),
  * through Adam, with weight decay decoupled. What h and what decay moved is measured apart.
  */
-static void move_architecture(const levels_context *c, ht_vars alpha, genseg_recording *r)
+static ht_vars move_architecture(const levels_context *c, ht_vars alpha, int32_t commit, genseg_recording *r)
 {
     const genseg_config *o = c->config;
     ht_tape *tape = c->rate.tape;
@@ -116,12 +137,13 @@ static void move_architecture(const levels_context *c, ht_vars alpha, genseg_rec
                                                                   : ht_fill(tape, 1, HT_SCALAR);
     ht_vars next = nn_adamw(c->state->store[GENSEG_A_MOMENTS], alpha, ht_scale_by(r->used, inverse), .rate = o->a_rate,
                             .beta1 = given(o->a_beta1), .beta2 = given(o->a_beta2), .weight_decay = o->a_decay,
-                            .read_only = !c->commit);
+                            .read_only = !commit);
     double kept = 1 - o->a_rate * o->a_decay;
     ht_vars moved = ht_add_scaled(next, alpha, ht_fill(tape, -kept, HT_SCALAR));
     r->alpha_step = ht_norm(moved);
     r->alpha_decay_step = ht_scale(ht_norm(alpha), 1 - kept);
-    if (c->commit) ht_write(c->state->store[GENSEG_A], next);
+    if (commit) ht_write(c->state->store[GENSEG_A], next);
+    return next;
 }
 
 static void measure(genseg_recording *r, genseg_hypergradient form)
@@ -134,6 +156,19 @@ static void measure(genseg_recording *r, genseg_hypergradient form)
     r->cosine = ht_div(ht_dot(r->path, r->direct), ht_maximum(product, ht_fill(product.tape, 1e-37, HT_SCALAR)));
 }
 
+/*
+ * The steps of G, H and S from where they were before the round, on its batch and its draws, with the new architecture. It is
+ * held: it came from derivatives of these very losses, and none goes back through it.
+ */
+static mlo_round take_again(levels_context *c, const nn_scope scope[4], ht_vars architecture, ht_var draw)
+{
+    c->commit = 1;
+    const nn_scope again[4] = {[GENSEG_G] = scope[GENSEG_G], [GENSEG_H] = scope[GENSEG_H],
+                               [GENSEG_S] = open_level(c, GENSEG_S, level_names[GENSEG_S], draw),
+                               [GENSEG_A] = nn_at(scope[GENSEG_A], architecture, .hold = 1)};
+    return record_levels(c, again, MLO_NONE);
+}
+
 genseg_recording genseg_record_round(ht_tape *tape, const genseg_state *state, const genseg_config *config,
                                      const genseg_networks *nets, genseg_sizes z, mlo_method method, int32_t commit)
 {
@@ -141,34 +176,21 @@ genseg_recording genseg_record_round(ht_tape *tape, const genseg_state *state, c
     c.augmented = ht_input(tape, "augmented", HT_SHAPE(z.batch, 1, z.size, z.size));
     c.val_mask = ht_input(tape, "val_mask", HT_SHAPE(z.val_batch, 1, z.size, z.size));
     c.val_image = ht_input(tape, "val_image", HT_SHAPE(z.val_batch, z.channels, z.size, z.size));
-    c.commit = commit;
+    const bool again = commit && config->lookahead == GENSEG_LOOKAHEAD_RESTORE && method != MLO_NONE;
+    c.commit = commit && !again;
     ht_var draw = nn_count(tape, state->store[GENSEG_CLOCK], "round", .read_only = !commit);
-    nn_scope G = open_level(&c, GENSEG_G, "generator", draw);
-    nn_scope H = open_level(&c, GENSEG_H, "discriminator", draw);
-    nn_scope S = open_level(&c, GENSEG_S, "segmenter", draw);
-    nn_scope A = open_level(&c, GENSEG_A, "architecture", draw);
-    ht_var eta_s = config->eta_s > 0 ? ht_fill(tape, config->eta_s, HT_SCALAR) : c.rate;
-    const mlo_level levels[] = {
-        {"generator", G, loss_generator, step_generator, .rate = config->eta_g > 0 ? config->eta_g : config->g_rate,
-         .context = &c},
-        {"discriminator", H, loss_discriminator, step_discriminator, .rate = config->h_rate, .context = &c,
-         .before = "generator", .draw = "generator"},
-        {"segmenter", S, loss_segmenter, step_segmenter, .rate_from = eta_s, .context = &c, .hold = "architecture"},
-        {"architecture", A, loss_architecture, .context = &c},
-    };
-    mlo_round round = mlo_record(tape, levels, 4, method,
-                                 .look_ahead = config->unroll == GENSEG_UNROLL_OPTIMIZER ? MLO_OPTIMIZER : MLO_SGD);
+    nn_scope scope[4];
+    for (int32_t i = 0; i < 4; i++) scope[i] = open_level(&c, i, level_names[i], draw);
+    mlo_round round = record_levels(&c, scope, method);
     genseg_recording r = {.loss_gan = round.loss[0], .loss_discriminator = round.loss[1], .loss_seg = round.loss[2],
                           .loss_val = round.loss[3], .path = round.path, .direct = round.direct, .total = round.total};
     if (ht_tape_error(tape)->status != HT_OK) return r;
-    if (commit) {
-        ht_write(state->store[GENSEG_G], round.next[0]);
-        ht_write(state->store[GENSEG_H], round.next[1]);
-        ht_write(state->store[GENSEG_S], round.next[2]);
+    if (method != MLO_NONE) {
+        measure(&r, config->hypergradient);
+        ht_vars next = move_architecture(&c, nn_params(scope[GENSEG_A]), commit, &r);
+        if (again) round = take_again(&c, scope, next, draw);
     }
-    if (method == MLO_NONE) return r;
-    measure(&r, config->hypergradient);
-    move_architecture(&c, nn_params(A), &r);
+    for (int32_t i = GENSEG_G; commit && i <= GENSEG_S; i++) ht_write(state->store[i], round.next[i]);
     return r;
 }
 
