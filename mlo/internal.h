@@ -132,7 +132,7 @@ typedef struct mlo_system {
 ht_vars mlo_solve(const mlo_system *system);
 
 /* ---- run.c: programs of mlo_compare and mlo_check ---- */
-/* Compiles and sets inputs; the program has none of the tape's writes, so it leaves no trace. NULL and a filled record if refused. */
+/* Compiles without the tape's writes, so that nothing is left behind, and sets inputs. NULL and a filled record if refused. */
 ht_program *mlo_program(const mlo_problem *problem, ht_tape *tape, ht_device *device, ht_vars outputs, ht_error *error);
 /* Numbers in all of a list. */
 int64_t mlo_numbers(ht_vars list);

@@ -30,7 +30,7 @@ static void test_compare(void)
                    rows[i].seconds > 0 && rows[i].arena_bytes > 0, "%s: error %.1e, cosine %.6f, residual %.1e%s", rows[i].name,
                rows[i].error, rows[i].cosine, rows[i].residual, rows[i].note);
     tap_ok(rows[1].error > 1e-3 && rows[3].error > 1e-3, "one step and the identity are seen to be approximations");
-    tap_ok(rows[0].arena_bytes > rows[1].arena_bytes && rows[0].instructions > 3 * rows[1].instructions,
+    tap_ok(rows[0].arena_bytes > rows[1].arena_bytes && rows[0].instructions > rows[1].instructions,
            "60 steps hold %zu bytes, the last one alone %zu", rows[0].arena_bytes, rows[1].arena_bytes);
     tap_ok(before[0] == ht_store_hash(q.X) && before[1] == ht_store_hash(q.W), "comparing changes no store");
     FILE *file = tmpfile();

@@ -30,7 +30,8 @@ static ht_var loss_w(const mlo_point *at, void *context)
     const family *f = context;
     ht_var w = quadratic_value(at, "w"), x = quadratic_value(at, "x"), p = quadratic_value(at, "p");
     ht_var curved = ht_scale(ht_dot(ht_list(w), ht_list(quadratic_times(f->q.H, w))), 0.5);
-    ht_var by_x = ht_dot(ht_list(x), ht_list(quadratic_times(f->q.B, w))), by_p = ht_dot(ht_list(p), ht_list(quadratic_times(f->C, w)));
+    ht_var by_x = ht_dot(ht_list(x), ht_list(quadratic_times(f->q.B, w)));
+    ht_var by_p = ht_dot(ht_list(p), ht_list(quadratic_times(f->C, w)));
     return ht_add(curved, ht_add(by_x, by_p));
 }
 

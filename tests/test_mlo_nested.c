@@ -237,7 +237,8 @@ int main(void)
     test_converged("CG and CG", MLO_CG, MLO_CG, none);
     test_converged("unrolled below CG", MLO_UNROLLED, MLO_CG, none);
     test_converged("CG below unrolled", MLO_CG, MLO_UNROLLED, none);
-    test_converged("CG, normal CG for x, below normal CG", MLO_CG, MLO_NORMAL_CG, (mlo_edge){.from = "x", .solver = MLO_NORMAL_CG});
+    test_converged("CG, normal CG for x, below normal CG", MLO_CG, MLO_NORMAL_CG,
+                   (mlo_edge){.from = "x", .solver = MLO_NORMAL_CG});
     test_converged("CG for x, unrolled for y, below CG", MLO_UNROLLED, MLO_CG, (mlo_edge){.from = "x", .solver = MLO_CG});
     test_mixed();
     test_refusals();

@@ -85,7 +85,8 @@ static ht_var beside(const mlo_point *at, void *context)
 
 static ht_var inner_and_beside(const mlo_point *at, void *context)
 {
-    return ht_add(inner(at, context), ht_sum(ht_mul(parameter(mlo_at(at, "beside"), "c"), parameter(mlo_at(at, "weights"), "a"))));
+    ht_var product = ht_mul(parameter(mlo_at(at, "beside"), "c"), parameter(mlo_at(at, "weights"), "a"));
+    return ht_add(inner(at, context), ht_sum(product));
 }
 
 static void declare_edges(mistake planted, mlo_level *weights, mlo_level *penalty)
