@@ -8,7 +8,7 @@ import sys
 import textwrap
 
 root = pathlib.Path(sys.argv[1])
-examples = {path.name: path.read_text().splitlines() for path in sorted((root / "examples").glob("*.c"))}
+examples = {path.name: path.read_text().splitlines() for path in sorted((root / "examples").glob("*.[ch]"))}
 
 
 def bare(lines):
