@@ -169,7 +169,7 @@ void mlo_compare_print(const mlo_row *rows, int32_t count, FILE *file)
 static void print_text(const char *text, FILE *file)
 {
     fputc('"', file);
-    for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
+    for (const unsigned char *c = (const unsigned char *)(text ? text : ""); *c; c++) {
         if (*c == '"' || *c == '\\') fprintf(file, "\\%c", *c);
         else if (*c < 0x20) fprintf(file, "\\u%04x", (unsigned)*c);
         else fputc(*c, file);

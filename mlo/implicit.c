@@ -37,8 +37,11 @@ static void fixed_point(mlo_walk *walk, int32_t p, ht_vars v, int32_t group, con
     const mlo_phase *phase = mlo_phase_of(walk, p);
     const mlo_taken *s = &phase->taken[phase->steps - 1];
     ht_var one = ht_fill_(r->args.tape, 1, HT_SCALAR, where);
-    ht_vars u = v;
-    for (int32_t k = 1; k < terms(rule); k++) u = ht_add_scaled_(v, ht_vjp_(s->next, u, s->w, where), one, where);
+    ht_vars u = v, leaves = ht_vars_join(s->w, mlo_leaves(walk, p));
+    for (int32_t k = 1; k < terms(rule) && ht_tape_error(r->args.tape)->status == HT_OK; k++) {
+        ht_vars pulled = ht_vjp_(s->next, u, leaves, where);
+        u = ht_add_scaled_(v, ht_vars_new(r->args.tape, pulled.at, s->w.names, pulled.count ? s->w.count : 0), one, where);
+    }
     hand_on(walk, p, s->next, u, s->w, (ht_var){0}, group);
     keep_residual(r, phase->level, ht_norm_(ht_add_scaled_(s->next, s->w, ht_neg_(one, where), where), where));
 }

@@ -68,6 +68,7 @@ typedef struct mlo_walk {
     ht_vars *cotangent;     /* of what was seen by others   */
     ht_vars *chain;         /* of what the level's own next phase began with */
     int32_t *group;
+    int32_t chained;        /* the phase whose beginning has its cotangent already */
 } mlo_walk;
 
 /* ---- record.c ---- */

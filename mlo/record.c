@@ -113,11 +113,30 @@ static bool add_phase(mlo_recording *r, mlo_phase *p)
 /* Whether the level's loss comes back to it through a lower one by another way than recorded steps. */
 static bool ruled(const mlo_recording *r, int32_t i) { return mlo_has_rules(r, r->between[i], MLO_UNROLLED); }
 
+/*
+ * Where a higher level has moved since, its values may have come from w: they are places of their own, for this level takes
+ * the higher ones as they are.
+ */
+static ht_vars recorded_gradient(mlo_recording *r, int32_t i, ht_var loss, ht_vars w)
+{
+    const char *where = r->args.where;
+    ht_vars leaves = w;
+    for (int32_t k = i + 1; k < r->args.count; k++)
+        if (r->latest[k] >= 0) leaves = ht_vars_join(leaves, r->current[k]);
+    if (leaves.count == w.count || !ht_ok(loss)) return ht_grad_(loss, w, where);
+    ht_vars found = ht_vjp_(ht_list(loss), ht_list(ht_fill_(loss.tape, 1, ht_var_shape(loss), where)), leaves, where);
+    for (int32_t m = 0; m < w.count && m < found.count; m++)
+        if (mlo_is_zero(found.at[m]))
+            ht_tape_fail(r->args.tape, where, HT_EINVALID,
+                         "mlo: \"%s\" of level \"%s\" does not reach its loss once the level has "
+                         "stepped; its derivative would be zero", r->start[i].names[m], r->args.levels[i].name);
+    return found.count < w.count ? found : ht_vars_new(r->args.tape, found.at, w.names, w.count);
+}
+
 /* The derivative of a level's loss in its own values, through what follows it too. */
 static ht_vars own_gradient(mlo_recording *r, int32_t i, ht_var loss, ht_vars w, int32_t since)
 {
-    if (!ruled(r, i)) return ht_grad_(loss, w, r->args.where);
-    return mlo_walk_phases(r, i, loss, w, since, r->between[i]);
+    return ruled(r, i) ? mlo_walk_phases(r, i, loss, w, since, r->between[i]) : recorded_gradient(r, i, loss, w);
 }
 
 static ht_vars plain_step(const mlo_level *level, ht_vars w, ht_vars gradient, const char *where)

@@ -80,7 +80,9 @@ void mlo_add_found(mlo_walk *walk, int32_t p, ht_vars found, ht_var weight, int3
 void mlo_add_chain(mlo_walk *walk, int32_t p, ht_vars part)
 {
     int32_t k = mlo_phase_of(walk, p)->previous - walk->since;
-    if (k >= 0 && part.count > 0) add_list(walk, &walk->chain[k], part, part.at, (ht_var){0});
+    if (k < 0 || part.count == 0 || walk->chained == p) return; /* two groups of edges may both go by steps */
+    walk->chained = p;
+    add_list(walk, &walk->chain[k], part, part.at, (ht_var){0});
 }
 
 /* By the recorded steps, to others and to what the phase began with. */
@@ -160,7 +162,7 @@ ht_vars mlo_walk_phases(mlo_recording *r, int32_t level, ht_var loss, ht_vars ta
     ht_tape *tape = r->args.tape;
     bool last = level == r->args.count - 1;
     mlo_walk walk = {.r = r, .level = level, .target = target, .held = last ? r->held : none, .since = since,
-                     .count = r->phase_count - since};
+                     .count = r->phase_count - since, .chained = -1};
     if (!ht_ok(loss) || !begin(&walk)) return none;
     if (ht_shape_count(ht_var_shape(loss)) != 1) {
         char text[HT_SHAPE_TEXT];

@@ -89,7 +89,8 @@ typedef struct mlo_level {
     double solver_rate;                                   /* a of Neumann and identity (default: the level's rate) */
     double damping;                                       /* added to the second derivative, but of a fixed point
                                                              (default 0)                                           */
-    mlo_edge edges[MLO_LEVELS_MAX];                       /* with a method of their own: {{"penalty", MLO_CG}}     */
+    mlo_edge edges[MLO_LEVELS_MAX];                       /* those with a method of their own:
+                                                             {{.from = "penalty", .solver = MLO_CG}}               */
 } mlo_level;
 
 /** How the derivative is taken. */
