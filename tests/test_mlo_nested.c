@@ -176,8 +176,8 @@ static void test_converged(const char *name, mlo_solver lower, mlo_solver upper,
 {
     nest n = nest_make(0);
     double numbers[3 * N] = {0}, My[N], Ky[N], off[N], a[N], b[N], expected[N];
-    n.level[0] = (mlo_level){.rate = 0.5, .steps = 40, .solver = lower, .solver_steps = 3 * N, .edges = {from_x}};
-    n.level[1] = (mlo_level){.rate = 0.4, .steps = 25, .solver = upper, .solver_steps = 3 * N};
+    n.level[0] = (mlo_level){.rate = 0.9, .steps = 12, .solver = lower, .solver_steps = 3 * N, .edges = {from_x}};
+    n.level[1] = (mlo_level){.rate = 0.48, .steps = 9, .solver = upper, .solver_steps = 3 * N};
     ht_error error = run(&n, numbers);
     quadratic_product(n.M, n.y, My, 0);
     quadratic_product(n.K, n.y, Ky, 0);
@@ -195,7 +195,7 @@ static void test_mixed(void)
 {
     nest n = nest_make(0.2);
     double all[3 * N] = {0}, mixed[3 * N] = {0};
-    n.level[0] = (mlo_level){.rate = 0.6, .steps = 100};
+    n.level[0] = (mlo_level){.rate = 0.8, .steps = 60};
     n.level[1] = (mlo_level){.rate = 0.2, .steps = 3};
     run(&n, all);
     n.level[0].solver_steps = 3 * N;
@@ -335,10 +335,10 @@ int main(void)
     if (!tap_ok(device != NULL, "device: %s", error.message)) return tap_done();
     for (int32_t upper = 1; upper <= 3; upper++) test_unrolled(2, upper);
     test_unrolled(1, 2);
-    test_steps("unrolled", (mlo_level){.rate = 0.6, .steps = 40}, 1e-12);
-    test_steps("by CG", (mlo_level){.rate = 0.6, .steps = 40, .solver = MLO_CG}, 1e-12);
-    test_steps("by Neumann", (mlo_level){.rate = 0.6, .steps = 40, .solver = MLO_NEUMANN, .solver_steps = 40}, 1e-12);
-    test_steps("by CG for x alone", (mlo_level){.rate = 0.6, .steps = 40, .edges = {{"x", MLO_CG, 0, 0, 0}}}, 1e-12);
+    test_steps("unrolled", (mlo_level){.rate = 0.9, .steps = 14}, 1e-12);
+    test_steps("by CG", (mlo_level){.rate = 0.9, .steps = 14, .solver = MLO_CG}, 1e-12);
+    test_steps("by Neumann", (mlo_level){.rate = 0.9, .steps = 14, .solver = MLO_NEUMANN, .solver_steps = 14}, 1e-12);
+    test_steps("by CG for x alone", (mlo_level){.rate = 0.9, .steps = 14, .edges = {{"x", MLO_CG, 0, 0, 0}}}, 1e-12);
     test_turns(MLO_UNROLLED, 1e-14);
     test_turns(MLO_DIFFERENCE, 1e-11);
     test_converged("all unrolled", MLO_UNROLLED, MLO_UNROLLED, none);
