@@ -14,6 +14,8 @@
 
 #include <ht/mlo.h>
 
+#include "dump.h"
+
 #define CLASSES 10
 #define PENALTY 1e-3
 
@@ -284,6 +286,20 @@ static const cleaning c9 = {.fitted = 800, .judging = 400, .testing = 597, .pixe
 static const cleaning c10 = {.fitted = 5000, .judging = 5000, .testing = 10000, .pixels = 784, .white = 255, .steps = 60,
                              .newton_steps = 1, .solver_steps = 40, .left = 1e-6};
 
+/* The tape, if it was asked for. */
+static int shown(ht_device *device, cleaning *c, int count, char **argument)
+{
+    c->weights = ht_store_new(device);
+    c->trust = ht_store_new(device);
+    ht_tape *tape = ht_tape_new(HT_F64);
+    record(tape, c);
+    int done = dumped(count, argument, tape);
+    ht_tape_free(tape);
+    ht_store_free(c->weights);
+    ht_store_free(c->trust);
+    return done;
+}
+
 int main(int count, char **argument)
 {
     int fashion = count > 2 && strcmp(argument[1], "--fashion") == 0, good = 1;
@@ -296,7 +312,8 @@ int main(int count, char **argument)
     else load_digits(&c, count > 1 ? argument[1] : "examples/data", &error);
     c.truth = calloc((size_t)c.fitted, sizeof *c.truth);
     if (error.status == HT_OK && c.truth) memcpy(c.truth, labels(&c), (size_t)c.fitted * sizeof *c.truth);
-    for (int i = 0; i < rates && error.status == HT_OK && c.truth; i++)
+    int done = error.status == HT_OK && shown(device, &c, count, argument);
+    for (int i = 0; i < rates && !done && error.status == HT_OK && c.truth; i++)
         experiment(device, &c, !fashion && count > 2 ? (uint32_t)strtoul(argument[2 + i], NULL, 10) : 50, &good, &error);
     if (error.status != HT_OK) fprintf(stderr, "%s\n", error.message);
     free(c.truth);

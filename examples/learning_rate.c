@@ -8,6 +8,8 @@
 
 #include <ht/mlo.h>
 
+#include "dump.h"
+
 enum { STEPS = 5, ROWS = 8, INPUTS = 6, CASES = ROWS * (STEPS + 1) }; /* the last slice is for validation */
 
 typedef struct training {
@@ -41,7 +43,7 @@ static ht_vars step(ht_vars w, ht_vars gradient, void *context)
     return nn_adam(t->moments, w, gradient, .rate_from = ht_exp(log_rate(t->rate)));
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     ht_error error = {0};
     ht_device *device = ht_device_open("cpu", 1, &error);
@@ -61,6 +63,7 @@ int main(void)
     mlo_round round = mlo_record(tape, levels, 2, .look_ahead = MLO_OPTIMIZER);
     ht_write(weights, round.next[0]);
     ht_write(rate, nn_adam(rate_moments, nn_params(t.rate), round.total, .rate = 0.1));
+    if (dumped(argc, argv, tape)) return 0;
     ht_program *program = ht_compile(tape, device, ht_list(round.loss[1]), .error = &error);
     if (!program) return fprintf(stderr, "%s\n", error.message), 1;
 

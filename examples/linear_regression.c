@@ -4,9 +4,11 @@
 
 #include <ht/nn.h>
 
+#include "dump.h"
+
 enum { N = 64, FEATURES = 3 };
 
-int main(void)
+int main(int argc, char **argv)
 {
     /* y = 1 x0 - 2 x1 + 3 x2 + 0.5, on points of a fixed pattern */
     const float truth[FEATURES] = {1, -2, 3};
@@ -30,6 +32,7 @@ int main(void)
     ht_vars w = nn_params(s);
     ht_write(parameters, nn_sgd(w, ht_grad(mse, w), .rate = 0.3)); /* what the store holds after each run */
 
+    if (dumped(argc, argv, tape)) return 0;
     ht_program *step = ht_compile(tape, device, ht_list(mse), .error = &error);
     if (!step) return fprintf(stderr, "%s\n", error.message), 1; /* a wrong call above is reported here, with its line */
     ht_set(step, in, x, N * FEATURES);

@@ -9,6 +9,8 @@
 
 #include <ht/mlo.h>
 
+#include "dump.h"
+
 #define ROWS 569
 #define FITTED 380 /* rows; the others judge */
 #define FEATURES 30
@@ -155,16 +157,20 @@ int main(int count, char **argument)
     mlo_row rows[IMPLICIT + UNROLLED];
     int32_t made = 0;
     load(r.tables, count > 1 ? argument[1] : "examples/data", &error);
-    if (error.status == HT_OK && solve(device, &r, &loss, exact, &residual, &error) == HT_OK)
+    ht_tape *tape = ht_tape_new(HT_F64);
+    record_solved(tape, &r);
+    int shown = dumped(count, argument, tape);
+    ht_tape_free(tape);
+    if (!shown && error.status == HT_OK && solve(device, &r, &loss, exact, &residual, &error) == HT_OK)
         made = compare(device, &r, exact, rows, &error);
     if (error.status != HT_OK) fprintf(stderr, "%s\n", error.message);
-    mlo_compare_print(rows, made > 0 ? made : 0, stdout);
+    if (!shown) mlo_compare_print(rows, made > 0 ? made : 0, stdout);
     for (int32_t i = 0; i < made; i++) printf("%s: off by %.10g\n", rows[i].name, rows[i].error);
     for (int i = 0; i < FEATURES; i++) square += exact[i] * exact[i];
-    printf("L_val = %.10g, norm of its derivative %.10g; gradient left below %.1e\n", loss, sqrt(square), residual);
+    if (!shown) printf("L_val = %.10g, norm of its derivative %.10g; gradient left below %.1e\n", loss, sqrt(square), residual);
     ht_store_free(r.tables);
     ht_store_free(r.weights);
     ht_store_free(r.penalties);
     ht_device_close(device);
-    return made == IMPLICIT + UNROLLED && residual < 1e-14 ? 0 : 1;
+    return shown || (made == IMPLICIT + UNROLLED && residual < 1e-14) ? 0 : 1;
 }

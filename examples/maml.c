@@ -8,49 +8,8 @@
 
 #include <ht/mlo.h>
 
-enum { TASKS = 8, POINTS = 10, WIDTH = 24 };
-
-typedef struct tasks {
-    ht_var x, y, x_test, y_test; /* [TASKS, POINTS, 1] */
-} tasks;
-
-static ht_var uniform(ht_var round, const char *stream, int64_t points, double low, double high)
-{
-    ht_var u = ht_uniform(round.tape, HT_SHAPE(TASKS, points, 1), round, .stream = stream);
-    return ht_affine(u, high - low, low);
-}
-
-static tasks draw(ht_var round)
-{
-    ht_var height = uniform(round, "height", 1, 0.5, 3), phase = uniform(round, "phase", 1, 0, 3.1);
-    tasks t = {.x = uniform(round, "x", POINTS, -4, 4), .x_test = uniform(round, "x_test", POINTS, -4, 4)};
-    t.y = ht_mul(height, ht_sin(ht_add(t.x, phase)));
-    t.y_test = ht_mul(height, ht_sin(ht_add(t.x_test, phase)));
-    return t;
-}
-
-/* A layer's weights of every task: [TASKS, rows, columns]. */
-static ht_var adapted(nn_scope meta, nn_scope shift, const char *name, int64_t rows, int64_t columns, double spread)
-{
-    ht_var shared = nn_parameter(meta, name, HT_SHAPE(1, rows, columns), nn_normal(spread));
-    return ht_add(shared, nn_parameter(shift, name, HT_SHAPE(TASKS, rows, columns), nn_constant(0)));
-}
-
-static ht_var network(nn_scope meta, nn_scope shift, ht_var x)
-{
-    ht_var w1 = adapted(meta, shift, "w1", 1, WIDTH, 1), b1 = adapted(meta, shift, "b1", 1, WIDTH, 1);
-    ht_var w2 = adapted(meta, shift, "w2", WIDTH, WIDTH, 0.3), b2 = adapted(meta, shift, "b2", 1, WIDTH, 0.3);
-    ht_var w3 = adapted(meta, shift, "w3", WIDTH, 1, 0.3);
-    ht_var h = ht_tanh(ht_add(ht_mul(x, w1), b1));
-    return ht_matmul(ht_tanh(ht_add(ht_matmul(h, w2), b2)), w3);
-}
-
-/* The sum over tasks of each task's mean: no task's step depends on another. */
-static ht_var loss_on(const mlo_point *at, ht_var x, ht_var y)
-{
-    ht_var off = ht_sub(network(mlo_at(at, "meta"), mlo_at(at, "shift"), x), y);
-    return ht_scale(ht_mean(ht_square(off)), TASKS);
-}
+#include "dump.h"
+#include "sinusoids.h"
 
 static ht_var adapt(const mlo_point *at, void *context)
 {
@@ -64,7 +23,7 @@ static ht_var test(const mlo_point *at, void *context)
     return loss_on(at, t->x_test, t->y_test);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     ht_error error = {0};
     ht_device *device = ht_device_open("cpu", 1, &error);
@@ -81,6 +40,7 @@ int main(void)
     mlo_round round = mlo_record(tape, levels, 2);
     ht_write(meta, nn_adam(state, nn_params(M), round.total, .rate = 3e-3));
     ht_var before = ht_mean(ht_square(ht_sub(unadapted, t.y_test))), after = ht_scale(round.loss[1], 1.0 / TASKS);
+    if (dumped(argc, argv, tape)) return 0;
     ht_program *program = ht_compile(tape, device, ht_list(before, after), .error = &error);
     if (!program) return fprintf(stderr, "%s\n", error.message), 1;
 

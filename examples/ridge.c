@@ -8,6 +8,8 @@
 
 #include <ht/mlo.h>
 
+#include "dump.h"
+
 static const double X[] = {0.9, 0.1, -0.3, 0.8, 0.5, 0.4, -0.7, 0.6, 0.2, -1.0, 0.4, 0.3};
 static const double y[] = {1.2, 0.4, 0.9, -0.2, -0.8, 0.7};
 static const double V[] = {0.6, -0.2, 0.1, 0.9, -0.5, -0.4, 0.8, 0.7}, z[] = {0.5, 0.6, -0.9, 1.1};
@@ -97,12 +99,19 @@ static double derivative(ht_device *device, ridge *r, int *checked, ht_error *er
     return fabs(h - closed_form(-0.5));
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     ht_error error = {0};
     ht_device *device = ht_device_open("cpu", 1, &error);
     ridge r = {.weights = ht_store_new(device), .penalty = ht_store_new(device)};
     int checked = 0;
+    if (argc > 1) {
+        ht_tape *tape = ht_tape_new(HT_F64);
+        mlo_args problem = record(tape, &r);
+        mlo_record(tape, problem.levels, problem.count);
+        if (dumped(argc, argv, tape)) return 0;
+        ht_tape_free(tape);
+    }
     double off = derivative(device, &r, &checked, &error);
 
     mlo_problem problem = {record, NULL, &r};

@@ -7,6 +7,8 @@
 
 #include <ht/nn.h>
 
+#include "dump.h"
+
 static ht_var network(nn_scope s, ht_var image)
 {
     ht_var a = ht_tanh(nn_batch_norm(s, "norm", nn_conv(s, "conv1", image, 8, .kernel = 3, .pad = 1)));
@@ -14,7 +16,7 @@ static ht_var network(nn_scope s, ht_var image)
     return nn_conv_transpose(s, "up", b, 1, .kernel = 4, .stride = 2, .pad = 1);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     enum { N = 2, SIZE = 16, PIXELS = N * SIZE * SIZE };
     double image[PIXELS], mask[PIXELS], sharpness = 0, previous = 0;
@@ -42,6 +44,7 @@ int main(void)
     ht_vars Hu = ht_hvp(loss, w, u); /* forward over reverse */
     ht_write(direction, Hu);
 
+    if (dumped(argc, argv, tape)) return 0;
     ht_program *iteration = ht_compile(tape, device, ht_list(ht_dot(u, Hu)), .error = &error);
     if (!iteration) return fprintf(stderr, "%s\n", error.message), 1;
     ht_set(iteration, x, image, PIXELS);

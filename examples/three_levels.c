@@ -8,6 +8,8 @@
 
 #include <ht/mlo.h>
 
+#include "dump.h"
+
 static ht_var value(const mlo_point *at, const char *level)
 {
     return nn_parameter(mlo_at(at, level), "value", HT_SCALAR, nn_constant(0));
@@ -40,7 +42,7 @@ static nn_scope scalar(ht_tape *tape, ht_store *store, const char *name, double 
     return s;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     ht_error error = {0};
     ht_device *device = ht_device_open("cpu", 1, &error);
@@ -54,6 +56,7 @@ int main(void)
     };
     mlo_round round = mlo_record(tape, levels, 3);
     ht_vars results = ht_vars_join(ht_vars_join(round.path, round.direct), round.total);
+    if (dumped(argc, argv, tape)) return 0;
     ht_program *program = ht_compile(tape, device, results, .error = &error);
     if (!program) return fprintf(stderr, "%s\n", error.message), 1;
 

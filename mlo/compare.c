@@ -19,6 +19,7 @@ const mlo_variant mlo_variants[MLO_VARIANTS] = {
     {.name = "fixed point", .solver = MLO_FIXED_POINT},
     {.name = "CG", .solver = MLO_CG},
     {.name = "normal CG", .solver = MLO_NORMAL_CG},
+    {.name = "as given", .as_given = 1},
 };
 
 typedef struct measured {
@@ -29,7 +30,7 @@ typedef struct measured {
 static double now(void)
 {
     struct timespec t;
-    timespec_get(&t, TIME_UTC);
+    clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
@@ -42,7 +43,10 @@ static mlo_round record(const mlo_compare_args *a, const mlo_variant *variant, h
     for (int32_t i = 0; i < args.count; i++) {
         mlo_level *level = &levels[i];
         *level = args.levels[i];
-        level->solver = variant->solver;
+        if (!variant->as_given) {
+            level->solver = variant->solver;
+            memset(level->edges, 0, sizeof level->edges);
+        }
         if (variant->steps) level->steps = variant->steps;
         if (variant->truncate) level->truncate = variant->truncate;
         if (variant->solver_steps) level->solver_steps = variant->solver_steps;
@@ -169,4 +173,45 @@ void mlo_compare_print(const mlo_row *rows, int32_t count, FILE *file)
             fprintf(file, "%-20s %10.2e %12.9f %12.6g %10.2e %10.3f %12zu\n", r->name, r->error, r->cosine, r->norm, r->residual,
                     1e3 * r->seconds, r->arena_bytes);
     }
+}
+
+static void print_text(const char *text, FILE *file)
+{
+    fputc('"', file);
+    for (const unsigned char *c = (const unsigned char *)(text ? text : ""); *c; c++) {
+        if (*c == '"' || *c == '\\') fprintf(file, "\\%c", *c);
+        else if (*c < 0x20) fprintf(file, "\\u%04x", (unsigned)*c);
+        else fputc(*c, file);
+    }
+    fputc('"', file);
+}
+
+/* JSON has no infinity: what is not finite is null. */
+static void print_number(const char *name, double number, FILE *file)
+{
+    if (isfinite(number)) fprintf(file, ", \"%s\": %.17g", name, number);
+    else fprintf(file, ", \"%s\": null", name);
+}
+
+void mlo_compare_json(const mlo_row *rows, int32_t count, FILE *file)
+{
+    fprintf(file, "[");
+    for (int32_t i = 0; i < count; i++) {
+        const mlo_row *r = &rows[i];
+        fprintf(file, "%s\n  {\"method\": ", i ? "," : "");
+        print_text(r->name, file);
+        if (r->status != HT_OK) {
+            fprintf(file, ", \"refused\": ");
+            print_text(r->note, file);
+        } else {
+            print_number("error", r->error, file);
+            print_number("cosine", r->cosine, file);
+            print_number("norm", r->norm, file);
+            print_number("residual", r->residual, file);
+            print_number("seconds", r->seconds, file);
+            fprintf(file, ", \"arena_bytes\": %zu, \"instructions\": %lld", r->arena_bytes, (long long)r->instructions);
+        }
+        fprintf(file, "}");
+    }
+    fprintf(file, "\n]\n");
 }

@@ -2,6 +2,7 @@
  * What is proven before anything is differentiated: that levels are what they must be, that each unknown is in exactly one
  * of them, and that it reaches its loss. A mistake that would make a silent zero stops here, with level and tensor named.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "internal.h"
@@ -34,36 +35,54 @@ static void check_edges(const mlo_recording *r, int32_t i)
     if (level->hold && i == a->count - 1)
         ht_tape_fail(a->tape, a->where, HT_EINVALID, "mlo: the last level, \"%s\", holds itself; nothing would be derived",
                      level->name);
-    if (level->before && (mlo_find(r, level->before) < 0 || mlo_find(r, level->before) >= i))
-        ht_tape_fail(a->tape, a->where, HT_EINVALID, "mlo: level \"%s\" comes before \"%s\"; expected a lower level: levels "
-                                                     "step from the lowest to the last, without a cycle",
-                     level->name, level->before);
+    int32_t before = level->before ? mlo_find(r, level->before) : -1;
+    if (level->before && (before < 0 || before >= i))
+        ht_tape_fail(a->tape, a->where, HT_EINVALID,
+                     "mlo: level \"%s\" comes before \"%s\" and its \"%s\"; expected a lower level: "
+                                                     "levels step from the lowest to the last, without a cycle",
+                     level->name, level->before, before >= 0 && r->start[before].count > 0 ? r->start[before].names[0] : "");
     if (!level->loss) ht_tape_fail(a->tape, a->where, HT_EINVALID, "mlo: level \"%s\" has no loss", level->name);
+}
+
+static void check_rule(const mlo_recording *r, int32_t i, const char *from, mlo_rule rule)
+{
+    const mlo_args *a = &r->args;
+    const mlo_level *level = &a->levels[i];
+    bool implicit = rule.solver >= MLO_CG, scaled = rule.solver == MLO_NEUMANN || rule.solver == MLO_IDENTITY;
+    char edge[200] = "";
+    if (from) snprintf(edge, sizeof edge, ", edge from \"%s\",", from);
+    if (r->steps[i] < 0 || (r->steps[i] == 0 && (!implicit || rule.solver == MLO_FIXED_POINT)))
+        ht_tape_fail(a->tape, a->where, HT_EINVALID, "mlo: level \"%s\"%s has .steps %d; expected one step or more, or "
+                                                     "MLO_NO_STEPS with MLO_CG, MLO_NORMAL_CG, MLO_NEUMANN, MLO_IDENTITY",
+                     level->name, edge, (int)level->steps);
+    if (rule.solver < MLO_UNROLLED || rule.solver > MLO_IDENTITY)
+        ht_tape_fail(a->tape, a->where, HT_EINVALID,
+                     "mlo: level \"%s\"%s has .solver %d; expected one of mlo_solver", level->name,
+                     edge, (int)rule.solver);
+    if (rule.solver_steps < 0 || !(rule.damping >= 0) || !(rule.solver_rate >= 0))
+        ht_tape_fail(a->tape, a->where, HT_EINVALID, "mlo: level \"%s\"%s has .solver_steps %d, .solver_rate %g, .damping %g; "
+                                                     "expected none below 0",
+                     level->name, edge, (int)rule.solver_steps, rule.solver_rate, rule.damping);
+    if (scaled && rule.solver_rate == 0 && level->rate == 0 && !ht_ok(level->rate_from))
+        ht_tape_fail(a->tape, a->where, HT_EINVALID, "mlo: level \"%s\"%s has no .solver_rate and no rate; its solver would give "
+                                                     "zero", level->name, edge);
 }
 
 static void check_numbers(mlo_recording *r, int32_t i)
 {
     const mlo_args *a = &r->args;
     const mlo_level *level = &a->levels[i];
-    bool implicit = level->solver >= MLO_CG, scaled = level->solver == MLO_NEUMANN || level->solver == MLO_IDENTITY;
     r->steps[i] = level->steps == MLO_NO_STEPS ? 0 : level->steps ? level->steps : 1;
-    if (r->steps[i] < 0 || (r->steps[i] == 0 && (!implicit || level->solver == MLO_FIXED_POINT)))
-        ht_tape_fail(a->tape, a->where, HT_EINVALID, "mlo: level \"%s\" has .steps %d; expected one step or more, or "
-                                                     "MLO_NO_STEPS with MLO_CG, MLO_NORMAL_CG, MLO_NEUMANN, MLO_IDENTITY",
-                     level->name, (int)level->steps);
-    else if (level->truncate < 0 || (level->truncate > 0 && level->truncate > r->steps[i]))
+    check_rule(r, i, NULL, mlo_rule_of(r, i, -1));
+    for (int32_t e = 0; e < MLO_LEVELS_MAX && level->edges[e].from; e++) {
+        const mlo_edge *edge = &level->edges[e];
+        mlo_rule own = {edge->solver, edge->solver_steps, edge->solver_rate, edge->damping};
+        mlo_rule whole = mlo_rule_of(r, i, mlo_find(r, edge->from));
+        check_rule(r, i, edge->from, own.solver_steps < 0 || !(own.damping >= 0) || !(own.solver_rate >= 0) ? own : whole);
+    }
+    if (level->truncate < 0 || level->truncate > (r->steps[i] > 0 ? r->steps[i] : 0))
         ht_tape_fail(a->tape, a->where, HT_EINVALID, "mlo: level \"%s\" has .truncate %d of %d steps; expected 0 to %d",
                      level->name, (int)level->truncate, (int)r->steps[i], (int)r->steps[i]);
-    if (level->solver < MLO_UNROLLED || level->solver > MLO_IDENTITY)
-        ht_tape_fail(a->tape, a->where, HT_EINVALID, "mlo: level \"%s\" has .solver %d; expected one of mlo_solver",
-                     level->name, (int)level->solver);
-    if (level->solver_steps < 0 || !(level->damping >= 0) || !(level->solver_rate >= 0))
-        ht_tape_fail(a->tape, a->where, HT_EINVALID, "mlo: level \"%s\" has .solver_steps %d, .solver_rate %g, .damping %g; "
-                                                     "expected none below 0",
-                     level->name, (int)level->solver_steps, level->solver_rate, level->damping);
-    if (scaled && level->solver_rate == 0 && level->rate == 0 && !ht_ok(level->rate_from))
-        ht_tape_fail(a->tape, a->where, HT_EINVALID, "mlo: level \"%s\" has no .solver_rate and no rate; its solver would give "
-                                                     "zero", level->name);
 }
 
 bool mlo_check_levels(mlo_recording *r)
@@ -83,7 +102,8 @@ bool mlo_check_levels(mlo_recording *r)
     }
     for (int32_t i = 0; i < a->count && fine(r); i++) {
         check_edges(r, i);
-        if (i < a->count - 1) check_numbers(r, i);
+        mlo_check_declared(r, i);
+        if (i < a->count - 1 && fine(r)) check_numbers(r, i);
     }
     return fine(r);
 }
@@ -147,18 +167,18 @@ bool mlo_check_owners(const mlo_recording *r)
 bool mlo_check_found(const mlo_walk *walk, int32_t list, const char *along)
 {
     const mlo_recording *r = walk->r;
-    int32_t last = r->args.count - 1;
-    ht_vars unknowns = list == last ? r->start[last] : r->held, found = walk->cotangent[list];
+    int32_t level = walk->level;
+    ht_vars unknowns = list == walk->count ? r->start[level] : r->held, found = walk->cotangent[list];
     char cut[240] = "";
     for (int32_t i = 0; i < unknowns.count && fine(r); i++) {
         if (i < found.count && !mlo_is_zero(found.at[i])) continue;
-        int32_t k = last;
+        int32_t k = level;
         while (k >= 0 && ht_reaches(r->round.loss[k], unknowns.at[i], cut, sizeof cut)) k--;
-        for (int32_t m = 0; m < last && !strncmp(cut, "no path", 7); m++)
+        for (int32_t m = 0; m < level && !strncmp(cut, "no path", 7); m++)
             ht_reaches(r->round.loss[m], unknowns.at[i], cut, sizeof cut);
         ht_tape_fail(r->args.tape, r->args.where, HT_EINVALID,
                      "mlo: \"%s\" of level \"%s\" does not reach its loss%s through the levels between: %s; its derivative "
-                     "would be zero", unknowns.names[i], r->args.levels[last].name, along, *cut ? cut : "no path leads there");
+                     "would be zero", unknowns.names[i], r->args.levels[level].name, along, *cut ? cut : "no path leads there");
     }
     return fine(r);
 }

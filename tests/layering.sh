@@ -4,7 +4,8 @@
 #   core | autograd | nn | mlo | apps | tools
 #                                         only leftwards; core itself: base -> tape -> store -> plan -> backend
 #   tools                                 neither core/plan nor core/backend
-#   include/ht, examples                  <ht/...> and the C library; examples zlib too, which every program of ours links
+#   include/ht                            <ht/...> and the C library
+#   examples                              the same, headers beside them, and zlib, which every program of ours links
 #   apps                                  <ht/...> and the program's own directory
 #   CUDA, oneDNN, BLAS                    below core/backend; pictures and JSON below apps and tools; zlib in core/store, apps, examples
 #
@@ -80,7 +81,9 @@ function look_at_own(file, name,    target, from, to) {
     else if (from == "apps") {
         if (to != "apps" || component(target, 2) != component(file, 2))
             finding(6, "\"" name "\": an application sees <ht/...> and its own directory")
-    } else if (from == "include" || from == "examples")
+    } else if (from == "examples") {
+        if (to != "examples") finding(1, "\"" name "\": an example sees <ht/...> and its own directory")
+    } else if (from == "include")
         finding(1, "\"" name "\": only <ht/...> here")
     else if (from == "tools") {
         if (target ~ "^core/(plan|backend)/") finding(7, "\"" name "\" is not for tools")

@@ -30,12 +30,37 @@ static void test_compare(void)
                    rows[i].seconds > 0 && rows[i].arena_bytes > 0, "%s: error %.1e, cosine %.6f, residual %.1e%s", rows[i].name,
                rows[i].error, rows[i].cosine, rows[i].residual, rows[i].note);
     tap_ok(rows[1].error > 1e-3 && rows[3].error > 1e-3, "one step and the identity are seen to be approximations");
+    tap_ok(rows[0].arena_bytes > rows[1].arena_bytes && rows[0].instructions > rows[1].instructions,
+           "60 steps hold %zu bytes, the last one alone %zu", rows[0].arena_bytes, rows[1].arena_bytes);
     tap_ok(before[0] == ht_store_hash(q.X) && before[1] == ht_store_hash(q.W), "comparing changes no store");
     FILE *file = tmpfile();
     if (file) mlo_compare_print(rows, n, file);
     tap_ok(file && ftell(file) > 500, "the table has its rows");
     if (file) fclose(file);
     quadratic_release(&q);
+}
+
+/* Names and notes may hold anything, numbers may be infinite: what is written stays JSON. */
+static void test_json(void)
+{
+    static const char *const expected =
+        "[\n  {\"method\": \"a \\\"b\\\\\\u000a\", \"error\": 0.5, \"cosine\": null, \"norm\": 2, "
+        "\"residual\": 0.10000000000000001, \"seconds\": 0.25, \"arena_bytes\": 64, \"instructions\": 3},\n"
+        "  {\"method\": \"CG\", \"refused\": \"no \\\"w\\\"\"}\n]\n";
+    const mlo_row rows[] = {
+        {.name = "a \"b\\\n", .error = 0.5, .cosine = NAN, .norm = 2, .residual = 0.1,
+         .seconds = 0.25, .arena_bytes = 64, .instructions = 3},
+        {.name = "CG", .status = HT_EINVALID, .note = "no \"w\""},
+    };
+    char text[600] = "";
+    FILE *file = tmpfile();
+    if (file) {
+        mlo_compare_json(rows, 2, file);
+        rewind(file);
+        text[fread(text, 1, sizeof text - 1, file)] = 0;
+        fclose(file);
+    }
+    tap_ok(strcmp(text, expected) == 0, "rows as JSON, %zu bytes", strlen(text));
 }
 
 /* A variant that the problem cannot have gives a row that says why; the first one must be had. */
@@ -53,7 +78,8 @@ static void test_refusals(void)
     tap_ok(count == 2 && rows[0].status == HT_OK && rows[1].status == HT_EINVALID && strstr(rows[1].note, ".steps") &&
                error.status == HT_OK, "a variant that cannot be had says why: %s", rows[1].note);
     count = mlo_compare(device, problem, rows, 2, turned, 2, .error = &error);
-    tap_ok(count == -1 && error.status == HT_EINVALID && strstr(error.message, ".steps"), "without the first there is nothing: %s",
+    tap_ok(count == -1 && error.status == HT_EINVALID && strstr(error.message,
+           ".steps"), "without the first there is nothing: %s",
            error.message);
     quadratic_release(&q);
 }
@@ -147,6 +173,7 @@ int main(void)
     device = ht_device_open("cpu", 1, &error);
     if (!tap_ok(device != NULL, "device: %s", error.message)) return tap_done();
     test_compare();
+    test_json();
     test_refusals();
     test_check();
     test_optimiser(1);

@@ -31,6 +31,13 @@ typedef struct mlo_point mlo_point;
 nn_scope mlo_at(const mlo_point *at, const char *level);
 /** Number of the inner step that the loss is recorded for, from 0: chooses its slice of the data. 0 in the last level. */
 int32_t mlo_step(const mlo_point *at);
+/**
+ * Name of a stream of random numbers that this loss alone draws, at this step: (the level's .draw, step, name). So each
+ * level has its own batches, and a probe or a solver that records the loss once more has those of the step it belongs to:
+ *     ht_uniform(tape, HT_SHAPE(32), round, .stream = mlo_stream(at, "batch"))
+ * In the tape's memory; NULL, and ENOMEM at the tape, without memory.
+ */
+const char *mlo_stream(const mlo_point *at, const char *name);
 
 /** For .steps: the values are converged as they stand in the store. Implicit solvers only. */
 #define MLO_NO_STEPS (-1)
@@ -49,6 +56,17 @@ typedef enum mlo_solver {
     MLO_IDENTITY      /* the same as MLO_NEUMANN with one term: u = a v, as if H were 1/a                             */
 } mlo_solver;
 
+/**
+ * How the derivative passes a level on its way to another one whose values its loss sees: the edge from that level. Edges
+ * are found on the tape; one is named only where its method is not the level's. 0 in the other fields: the level's.
+ */
+typedef struct mlo_edge {
+    const char *from;            /* a lower level, the last one, or one between whose own loss comes back to this level */
+    mlo_solver solver;
+    int32_t solver_steps;
+    double solver_rate, damping;
+} mlo_edge;
+
 /** One level. Its parameters must exist in the scope's store: record the network once before. */
 typedef struct mlo_level {
     const char *name;
@@ -63,13 +81,16 @@ typedef struct mlo_level {
     const char *before;                                   /* lower level that this loss sees before its step      */
     const char *draw;                                     /* names its random draws; NULL: the level's name. Equal
                                                              names share one evaluation                           */
-    int32_t steps;                                        /* of the look-ahead (default 1), or MLO_NO_STEPS       */
+    int32_t steps;                                        /* of the look-ahead (default 1), or MLO_NO_STEPS; of each
+                                                             turn where a higher level is nested                   */
     int32_t truncate;                                     /* only so many last steps carry a derivative; 0: all   */
     mlo_solver solver;                                    /* how the derivative passes this level                 */
     int32_t solver_steps;                                 /* of the solver, all of them recorded     (default 10) */
     double solver_rate;                                   /* a of Neumann and identity (default: the level's rate) */
     double damping;                                       /* added to the second derivative, but of a fixed point
                                                              (default 0)                                           */
+    mlo_edge edges[MLO_LEVELS_MAX];                       /* those with a method of their own:
+                                                             {{.from = "penalty", .solver = MLO_CG}}               */
 } mlo_level;
 
 /** How the derivative is taken. */
@@ -114,11 +135,16 @@ typedef struct mlo_round {
  * derivative. A derivative is a value of the tape by whatever method: solvers record a fixed number of steps, and those
  * that come after convergence change nothing.
  *
+ * A level whose own loss sees a lower one that follows it is nested: its gradient is the total derivative of its loss, by
+ * the rule of each edge, and before each of its steps but the first the lower levels that follow it take their steps anew,
+ * from where they are. Nested levels are unrolled, or by CG, normal CG, Neumann or identity.
+ *
  * EINVALID, naming level and tensor, for: two levels of one name; an unknown in two levels; an unknown that is read
  * below a loss and is in no level (ht_stop what is meant to be constant); a level that no level is named after; .hold or
  * .before of a level that does not come where it must; a step that does not give one value for each unknown; an unknown
  * that does not reach its own loss, or one of the last level that does not reach the last loss through edges that carry
- * a derivative, along the held and along the other edges: with the place of the cut; fewer than two levels, more than
+ * a derivative, along the held and along the other edges: with the place of the cut; an edge that is named twice, does not
+ * exist or that no derivative passes; a nested level by a method that it cannot have; fewer than two levels, more than
  * MLO_LEVELS_MAX.
  */
 #define mlo_record(...) mlo_record_((mlo_args){.where = HT_HERE, __VA_ARGS__})
@@ -153,13 +179,17 @@ typedef struct mlo_problem {
     void *context;
 } mlo_problem;
 
-/** A method by name. Fields stand for those of every lower level; steps, truncate, ...: 0 leaves the level's. */
+/**
+ * A method by name. Fields stand for those of every lower level, and of all its edges; steps, truncate, ...: 0 leaves the
+ * level's.
+ */
 typedef struct mlo_variant {
     const char *name;
     mlo_method method;
     mlo_solver solver;
     int32_t steps, truncate, solver_steps;
     double solver_rate, damping, radius;
+    int32_t as_given; /* 1: .solver and .edges stay the levels' */
 } mlo_variant;
 
 typedef struct mlo_row {
@@ -168,8 +198,8 @@ typedef struct mlo_row {
     char note[160];
     double error, cosine;    /* against the first row or .reference: |h - h0| / |h0|, and the cosine between them */
     double norm, residual;   /* |h|; the largest residual of the implicit levels                    */
-    double seconds;          /* of one run, the shortest of three                                   */
-    size_t arena_bytes;
+    double seconds;          /* of one ht_run, measured: the shortest of three                      */
+    size_t arena_bytes;      /* what the compiled program holds for values                          */
     int64_t instructions;
 } mlo_row;
 
@@ -187,8 +217,8 @@ typedef struct mlo_compare_args {
     ht_error *error;
 } mlo_compare_args;
 
-#define MLO_VARIANTS 8
-/** Unrolled, last step only, finite difference, identity, Neumann, fixed point, CG, normal CG. */
+#define MLO_VARIANTS 9
+/** Unrolled, last step only, finite difference, identity, Neumann, fixed point, CG, normal CG, as the levels are given. */
 extern const mlo_variant mlo_variants[MLO_VARIANTS];
 
 /**
@@ -200,6 +230,11 @@ extern const mlo_variant mlo_variants[MLO_VARIANTS];
 int32_t mlo_compare_(mlo_compare_args args);
 /** The rows as a table. */
 void mlo_compare_print(const mlo_row *rows, int32_t count, FILE *file);
+/**
+ * The same as JSON (UTF-8, as names are), for another program: a list of objects with the members method, error, cosine, norm,
+ * residual, seconds, arena_bytes, instructions, or method and refused. Numbers have 17 digits; null: not finite.
+ */
+void mlo_compare_json(const mlo_row *rows, int32_t count, FILE *file);
 
 /**
  * Checks the total derivative of a recorded round, on an F64 tape, against differences of the last loss through the whole
