@@ -25,6 +25,7 @@ typedef struct bench_options {
     const char *python;        /* of the peer                                                       */
     char peer[BENCH_PATH];     /* its program                                                       */
     const char *state;         /* a file to start from when there is no peer, or NULL               */
+    const char *trace, *flame; /* files for the profile of our last round, or NULL                  */
     double peer_limit;         /* seconds that one process of it may take                           */
 } bench_options;
 

@@ -101,7 +101,7 @@ static void show(const json_t *result)
 
 int main(int count, char **words)
 {
-    static const char without[] = "--hypergradient --load-state";
+    static const char without[] = "--hypergradient --load-state --trace --flame";
     bench_options options;
     ht_error error = {0};
     method methods[METHODS] = {{0}};

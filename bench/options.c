@@ -26,6 +26,8 @@ static const option table[] = {
     {"--peer-limit", "SECONDS", NULL, "that one process of the peer may take; default 900"},
     {"--states", "N", NULL, "starts to try until the peer's result is ours; default 8"},
     {"--load-state", "FILE", NULL, "without the peer: start from a file of its --save-state"},
+    {"--trace", "FILE", NULL, "where our steps' times go, for chrome://tracing and Perfetto"},
+    {"--flame", "FILE", NULL, "the same as a flame graph, SVG"},
     {"--json", NULL, NULL, "one JSON object on one line"},
     {"--help", NULL, NULL, "this text"},
 };
@@ -100,6 +102,10 @@ static ht_status take(const option *o, const char *value, bench_options *options
         snprintf(options->peer, sizeof options->peer, "%s", value);
     } else if (strcmp(o->name, "--load-state") == 0) {
         options->state = value;
+    } else if (strcmp(o->name, "--trace") == 0) {
+        options->trace = value;
+    } else if (strcmp(o->name, "--flame") == 0) {
+        options->flame = value;
     } else if (strcmp(o->name, "--json") == 0) {
         options->json = true;
     } else if (strcmp(o->name, "--help") == 0) {
