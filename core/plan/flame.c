@@ -152,7 +152,7 @@ static void put_title(const graph *g, const frame *f, FILE *file)
     fputs("</title>", file);
 }
 
-/* As much of the name as there is room for; of a line its file without the folders. */
+/* As much of the name as there is room for; of a line its file without the folders, and rather the end than the start. */
 static void put_label(const frame *f, double width, FILE *file)
 {
     const char *name = f->name;
@@ -167,9 +167,16 @@ static void put_label(const frame *f, double width, FILE *file)
     char time[32];
     snprintf(time, sizeof time, "%.*f ms", f->nanoseconds < 1e7 ? 2 : 1, f->nanoseconds * 1e-6);
     fprintf(file, "<text x=\"%d\" y=\"15\">", PADDING);
-    put(file, name, bytes, room < wanted ? room - 1 : wanted);
-    if (room < wanted) fputs("\xE2\x80\xA6", file);
-    else if (room >= wanted + 2 + (int32_t)strlen(time)) fprintf(file, "<tspan class=\"t\" dx=\"8\">%s</tspan>", time);
+    bool cut = room < wanted, from_start = f->kind == FRAME_LINE;
+    for (int32_t skip = cut && from_start ? wanted - room + 1 : 0; skip > 0; skip--)
+        do {
+            name++;
+            bytes--;
+        } while (bytes > 0 && ((unsigned char)*name & 0xC0u) == 0x80u);
+    if (cut && from_start) fputs("\xE2\x80\xA6", file);
+    put(file, name, bytes, cut ? room - 1 : wanted);
+    if (cut && !from_start) fputs("\xE2\x80\xA6", file);
+    if (room >= wanted + 2 + (int32_t)strlen(time)) fprintf(file, "<tspan class=\"t\" dx=\"8\">%s</tspan>", time);
     fputs("</text>", file);
 }
 

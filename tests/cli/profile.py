@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The forms of a profile, read by readers that know nothing of us: JSON, XML. Usage: profile.py PROFILE_MAKER BENCH_ROUND.
+"""The forms of a profile, read by readers that know nothing of us: JSON, XML. Usage: profile.py PROFILE_MAKER BENCH_ROUND GENSEG.
 The maker's scopes have hostile names; a round has thousands of steps. Prints TAP. Nothing but the standard library."""
 import collections
 import json
@@ -9,7 +9,7 @@ import sys
 import tempfile
 import xml.etree.ElementTree
 
-MAKER, ROUND = sys.argv[1:3]
+MAKER, ROUND, GENSEG = sys.argv[1:4]
 SVG = "{http://www.w3.org/2000/svg}"
 number, bad = 0, 0
 
@@ -141,8 +141,28 @@ def profile_of_round(folder):
     result(done.returncode == 1 and "absent" in done.stderr and done.stderr.count("\n") == 1, "a file that cannot be made", done.stderr)
 
 
+def profile_of_training(folder):
+    run, profile = os.path.join(folder, "run"), os.path.join(folder, "run", "profile")
+    words = ["train", "phantom", "--quiet", "--rounds", "2", "--threads", "1"]
+    for key, value in (("data.size", 32), ("model.generator_levels", 3), ("model.generator_width", 2), ("model.unet_width", 2),
+                       ("model.discriminator_width", 2), ("pretrain.steps", 1)):
+        words += ["--set", f"{key}={value}"]
+    done = subprocess.run([GENSEG, *words, "--out", run, "--profile", profile], capture_output=True, text=True)
+    result(done.returncode == 0 and sorted(os.listdir(profile)) == ["round.json", "round.svg", "round.txt"],
+           "genseg train --profile leaves three files", done.stderr)
+    events, steps = read_trace(os.path.join(profile, "round.json"), "training")
+    with open(os.path.join(profile, "round.txt"), encoding="utf-8") as file:
+        whole = tables(file.read())["op"]["all"][0]
+    result(near(whole, sum(e["dur"] for e in steps) * 1e-3, len(steps)), "its trace and its table agree", whole)
+    read_flame(os.path.join(profile, "round.svg"), "training")
+    done = subprocess.run([GENSEG, *words, "--out", run + "2", "--profile", MAKER], capture_output=True, text=True)
+    result(done.returncode == 1 and "a file of that name" in done.stderr and done.stderr.count("\n") == 1,
+           "a folder that cannot be made is said before training", done.stderr)
+
+
 with tempfile.TemporaryDirectory() as place:
     profile_of_maker(place)
     profile_of_round(place)
+    profile_of_training(place)
 print(f"1..{number}")
 sys.exit(1 if bad else 0)
