@@ -25,6 +25,8 @@ typedef struct bench_options {
     const char *python;        /* of the peer                                                       */
     char peer[BENCH_PATH];     /* its program                                                       */
     const char *state;         /* a file to start from when there is no peer, or NULL               */
+    bool unet;                 /* --model unet: of bench_hypergradient                              */
+    const char *only;          /* a part of the names of what is measured, or NULL                  */
     const char *trace, *flame; /* files for the profile of our last round, or NULL                  */
     double peer_limit;         /* seconds that one process of it may take                           */
 } bench_options;
@@ -90,12 +92,51 @@ void bench_steps_clear(ht_program *program);
  */
 bench_child bench_round(const bench_options *options, const char *state, int32_t rounds);
 /** Settings of the peer, as words of its command line: those that its help calls worth trying, beside its defaults. */
-int32_t bench_peer_settings(void);
-const char *bench_peer_setting(int32_t setting);
+enum { BENCH_PEER_SETTINGS = 6 };
+extern const char *const bench_peer_settings[BENCH_PEER_SETTINGS];
 /** One untimed and one timed round of the peer. It writes the state that it makes of a seed, or, seed -1, starts from one. */
-bench_child bench_peer(const bench_options *options, int32_t setting, const char *state, int32_t seed);
+bench_child bench_peer(const bench_options *options, const char *setting, const char *state, int32_t seed);
 /** Rounds of ours and of the peer in turns; the contract's object (docs/performance.md). Without --vs-torch ours alone. */
 json_t *bench_compare(const bench_options *options, const json_t *machine, ht_error *error);
+/** The plain U-Net: training step, gradient, Hessian-vector products, each as above. */
+json_t *bench_unet(const bench_options *options, const json_t *machine, ht_error *error);
+
+/* ---- ours and a peer beside each other, whatever is measured ---- */
+
+typedef struct bench_contest {
+    const bench_options *options;    /* repeat, states */
+    const char *const *settings;     /* of the peer, as words; */
+    int32_t count;                   /* so many                */
+    const char *program;             /* of the peer, for messages */
+    /* Once from a state, untimed, then timed: "seconds" of the answer. The peer makes the state of a seed, if not -1. */
+    bench_child (*ours)(const struct bench_contest *contest, const char *state);
+    bench_child (*peer)(const struct bench_contest *contest, int32_t setting, const char *state, int32_t seed);
+    /* Whether both computed the same; adds "agrees" and by how much they differ. */
+    bool (*agrees)(const json_t *ours, const json_t *answer, json_t *told);
+    const void *context;
+} bench_contest;
+/**
+ * Every setting of the peer, then turns of ours and of its fastest that agrees. The answer has ours_seconds, peer_seconds,
+ * ratio_median, ..., peer_settings; ours: the last answer of ours, the caller's. Both NULL and a filled record: none.
+ */
+json_t *bench_contest_hold(const bench_contest *contest, json_t **ours, ht_error *error);
+/** The same object for ours alone: the members of the peer are null. */
+json_t *bench_alone(const bench_child *ours);
+/** Path of a script that lies beside the benchmarks' sources. */
+const char *bench_script(const char *name, char path[BENCH_PATH]);
+
+/* A command line that is put together; words that are lent must outlive it, the others are kept in it. */
+enum { BENCH_WORDS = 64, BENCH_WORD = 64 };
+typedef struct bench_words {
+    char *word[BENCH_WORDS + 1];
+    char text[BENCH_WORDS][BENCH_WORD];
+    int32_t count;
+} bench_words;
+void bench_words_lend(bench_words *words, const char *word);
+void bench_words_add(bench_words *words, const char *name, const char *value);
+void bench_words_number(bench_words *words, const char *name, int32_t value);
+/** Appends the words of a text, which blanks part. */
+void bench_words_split(bench_words *words, const char *text);
 
 /** Largest relative difference of losses that both name; NAN if there are none. */
 double bench_losses_apart(const json_t *ours, const json_t *other);

@@ -14,8 +14,11 @@ typedef struct option {
 
 static const option table[] = {
     {"--preset", "P", NULL, "paper (256 pixels, width 64), small (128, 16), tiny (16, 4); default paper"},
+    {"--model", "M", NULL, "genseg: its rounds; unet: step, gradient and Hessian products of the U-Net; default genseg"},
+    {"--only", "TEXT", NULL, "only the cases whose name has the text"},
     {"--size", "N", "data.size", "pixels of the square images; default: the preset's"},
     {"--batch", "N", "data.batch", "pairs in a batch; default 2"},
+    {"--width", "N", NULL, "channels of the first layer of each network; default: the preset's"},
     {"--hypergradient", "H", "mlo.hypergradient", "none, finite-difference, eq9 or total; default eq9"},
     {"--search", "S", "model.search", "cells that are searched: encoder, decoder or both; default both"},
     {"--repeat", "N", NULL, "measurements, of which the median counts; default 3"},
@@ -37,6 +40,12 @@ int32_t bench_processors(void)
 {
     cpu_set_t set;
     return sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0 ? CPU_COUNT(&set) : 1;
+}
+
+const char *bench_script(const char *name, char path[BENCH_PATH])
+{
+    snprintf(path, BENCH_PATH, "%s/bench/%s", BENCH_SOURCE_ROOT, name);
+    return path;
 }
 
 static bool left_out(const char *name, const char *without)
@@ -93,6 +102,16 @@ static ht_status take(const option *o, const char *value, bench_options *options
     } else if (strcmp(o->name, "--states") == 0) {
         status = number_of(o->name, value, 1, &number, error);
         options->states = status == HT_OK ? (int32_t)fmin(number, 1000) : 1;
+    } else if (strcmp(o->name, "--width") == 0) {
+        status = number_of(o->name, value, 1, &number, error);
+        int32_t width = status == HT_OK ? (int32_t)fmin(number, 1024) : 1;
+        options->config.generator_width = options->config.discriminator_width = options->config.unet_width = width;
+    } else if (strcmp(o->name, "--model") == 0) {
+        options->unet = strcmp(value, "unet") == 0;
+        if (!options->unet && strcmp(value, "genseg") != 0)
+            return ht_fail(error, HT_EINVALID, "--model: '%.40s' is no model; expected genseg or unet", value);
+    } else if (strcmp(o->name, "--only") == 0) {
+        options->only = value;
     } else if (strcmp(o->name, "--peer-limit") == 0) {
         status = number_of(o->name, value, 1, &options->peer_limit, error);
     } else if (strcmp(o->name, "--vs-torch") == 0) {
@@ -156,7 +175,7 @@ ht_status bench_options_read(int count, char **words, const char *without, bench
         if (access(options->peer, R_OK) != 0)
             snprintf(options->peer, sizeof options->peer, "%s/../shared/peers/torch_genseg.py", BENCH_SOURCE_ROOT);
     }
-    if (options->vs_torch && access(options->peer, R_OK) != 0)
+    if (options->vs_torch && !left_out("--peer", without) && access(options->peer, R_OK) != 0)
         return ht_fail(error, HT_EINVALID, "--peer: %.300s cannot be read; expected the peer's program", options->peer);
     if (options->vs_torch && config->search == GENSEG_SEARCH_ENCODER)
         return ht_fail(error, HT_EINVALID, "--search encoder: the peer has none such; expected decoder or both");
