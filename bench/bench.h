@@ -33,9 +33,10 @@ typedef struct bench_options {
 
 /**
  * Reads a command line; unknown words and values that do not fit together are EINVALID. without: options that the program
- * does not have, "--hypergradient --search" or "".
+ * does not have, "--hypergradient --search" or "". peer: its program unless --peer is given, from the root of the sources.
  */
-ht_status bench_options_read(int count, char **words, const char *without, bench_options *options, ht_error *error);
+ht_status bench_options_read(int count, char **words, const char *without, const char *peer, bench_options *options,
+                             ht_error *error);
 /** Prints what the options mean, after `about`. */
 void bench_options_help(const char *about, const char *without);
 /** Processors that this process may use. */
@@ -50,11 +51,23 @@ typedef struct bench_child {
     char problem[512];         /* why there is no answer: its last line on stderr, a signal, a limit */
 } bench_child;
 
+/** The last line of a file that says something, at most 400 bytes; text stays as it is if there is none. */
+void bench_last_line(FILE *complaints, char *text, size_t bytes);
+
 /** What runs in a fork; its object is the answer. NULL and a filled record: there is none. */
 typedef json_t *(*bench_work)(void *context, ht_error *error);
 bench_child bench_fork(bench_work work, void *context);
 /** Runs a program that prints one JSON object; killed after limit seconds. */
 bench_child bench_program(char *const *words, double limit);
+
+/* A program that answers many questions, a JSON object on a line for each, and is silent while it is not asked. */
+typedef struct bench_partner bench_partner;
+/** NULL if there can be none. The words need only live for the call. */
+bench_partner *bench_partner_open(char *const *words);
+/** An answer with the member "problem", none in `limit` seconds, or no JSON is a problem. Its peak_bytes is 0. */
+bench_child bench_partner_ask(bench_partner *partner, const json_t *question, double limit);
+/** Ends it. NULL is allowed. */
+void bench_partner_close(bench_partner *partner);
 
 /* ---- figures ---- */
 
@@ -83,6 +96,24 @@ typedef struct bench_step {
 int32_t bench_steps(const ht_program *program);
 bench_step bench_step_at(const ht_program *program, int32_t step);
 void bench_steps_clear(ht_program *program);
+
+/** Share of the steps' time that goes into changes of physical order and packings, of the runs since it was cleared. */
+double bench_order_share(const ht_program *program);
+
+/* ---- single operations ---- */
+
+enum { BENCH_CASE_CLASSES = 21 };
+int32_t bench_cases(void);
+const char *bench_case_name(int32_t index);
+/** Records one on inputs of its own: `inputs` take derivatives, `fixed` do not. */
+ht_var bench_case_record(ht_tape *tape, const genseg_config *config, int32_t index, ht_vars *inputs, ht_vars *fixed);
+/** Its name and attributes, for bench/peer_ops.py: {"op", "attributes"}. */
+json_t *bench_case_question(const genseg_config *config, int32_t index);
+/** One beside the peer's, or, without a peer, NULL; derivatives: the value and its gradient, else the value alone. */
+json_t *bench_case_compare(const bench_options *options, bench_partner *const partners[2], int32_t index, bool derivatives,
+                           ht_error *error);
+/** The two processes of the peer: out of the box, and with freed memory kept. */
+ht_status bench_case_partners(const bench_options *options, bench_partner *partners[2], ht_error *error);
 
 /* ---- the round ---- */
 

@@ -141,7 +141,7 @@ int main(int count, char **words)
     ht_error error = {0};
     method methods[METHODS] = {{0}};
     json_t *result = NULL;
-    int bad = bench_options_read(count, words, without, &options, &error) != HT_OK ? 2 : 0;
+    int bad = bench_options_read(count, words, without, "../shared/peers/torch_genseg.py", &options, &error) != HT_OK ? 2 : 0;
     if (!bad && options.help) {
         bench_options_help(about, without);
         return 0;

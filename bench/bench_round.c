@@ -58,7 +58,7 @@ int main(int count, char **words)
 {
     bench_options options;
     ht_error error = {0};
-    if (bench_options_read(count, words, without, &options, &error) != HT_OK) {
+    if (bench_options_read(count, words, without, "../shared/peers/torch_genseg.py", &options, &error) != HT_OK) {
         fprintf(stderr, "bench_round: %s\n", error.message);
         return 2;
     }

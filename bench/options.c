@@ -25,7 +25,7 @@ static const option table[] = {
     {"--device", "D", "device", "where to compute; default auto"},
     {"--threads", "N", "threads", "of the CPU, ours and the peer's; default all"},
     {"--vs-torch", "=PYTHON", NULL, "beside PyTorch, in turns; default python3"},
-    {"--peer", "FILE", NULL, "the peer; default ../shared/peers/torch_genseg.py"},
+    {"--peer", "FILE", NULL, "the peer's program; default ../shared/peers/torch_genseg.py, of ops bench/peer_ops.py"},
     {"--peer-limit", "SECONDS", NULL, "that one process of the peer may take; default 900"},
     {"--states", "N", NULL, "starts to try until the peer's result is ours; default 8"},
     {"--load-state", "FILE", NULL, "without the peer: start from a file of its --save-state"},
@@ -157,7 +157,8 @@ static ht_status walk(int count, char **words, const char *without, bool presets
     return HT_OK;
 }
 
-ht_status bench_options_read(int count, char **words, const char *without, bench_options *options, ht_error *error)
+ht_status bench_options_read(int count, char **words, const char *without, const char *peer, bench_options *options,
+                             ht_error *error)
 {
     *options = (bench_options){.repeat = 3, .states = 8, .python = "python3", .peer_limit = 900};
     ht_status status = take_preset(&options->config, "paper", error);
@@ -171,11 +172,10 @@ ht_status bench_options_read(int count, char **words, const char *without, bench
     if (config->threads == 0) config->threads = bench_processors();
     if (strcmp(config->device, "auto") == 0) snprintf(config->device, sizeof config->device, "cpu");
     if (!options->peer[0]) {
-        snprintf(options->peer, sizeof options->peer, "../shared/peers/torch_genseg.py");
-        if (access(options->peer, R_OK) != 0)
-            snprintf(options->peer, sizeof options->peer, "%s/../shared/peers/torch_genseg.py", BENCH_SOURCE_ROOT);
+        snprintf(options->peer, sizeof options->peer, "%s", peer);
+        if (access(options->peer, R_OK) != 0) snprintf(options->peer, sizeof options->peer, "%s/%s", BENCH_SOURCE_ROOT, peer);
     }
-    if (options->vs_torch && !left_out("--peer", without) && access(options->peer, R_OK) != 0)
+    if (options->vs_torch && access(options->peer, R_OK) != 0)
         return ht_fail(error, HT_EINVALID, "--peer: %.300s cannot be read; expected the peer's program", options->peer);
     if (options->vs_torch && config->search == GENSEG_SEARCH_ENCODER)
         return ht_fail(error, HT_EINVALID, "--search encoder: the peer has none such; expected decoder or both");

@@ -16,3 +16,14 @@ void bench_steps_clear(ht_program *p)
     for (int32_t s = 0; s < p->steps.count; s++) p->steps.at[s].clock = (hti_clock){0};
     p->commit_clock = (hti_clock){0};
 }
+
+double bench_order_share(const ht_program *p)
+{
+    double order = 0, all = 0;
+    for (int32_t i = 0; i < hti_part_count(p); i++) {
+        hti_part part = hti_part_at(p, i);
+        if (part.work == HTI_WORK_ORDER) order += part.nanoseconds;
+        all += part.nanoseconds;
+    }
+    return all > 0 ? order / all : 0;
+}

@@ -281,20 +281,19 @@ json_t *bench_unet(const bench_options *options, const json_t *machine, ht_error
 {
     const genseg_config *o = &options->config;
     json_t *all = json_object();
-    double ours = NAN, peer = NAN;
     for (int32_t k = 0; k < WORKS && error->status == HT_OK; k++) {
         json_t *one = measure(options, (unet_work)k, error);
-        if (!one) break;
-        if (k == GRADIENT) {
-            ours = bench_number(one, "ours_seconds");
-            peer = bench_number(one, "peer_seconds");
-        }
+        if (one) json_object_set_new(all, names[k], one);
+    }
+    const json_t *gradient = json_object_get(all, names[GRADIENT]);
+    double ours = bench_number(gradient, "ours_seconds"), peer = bench_number(gradient, "peer_seconds");
+    for (int32_t k = 0; k < WORKS && error->status == HT_OK; k++) {
+        json_t *one = json_object_get(all, names[k]);
         double rate = bench_number(one, "flop") / bench_number(one, "ours_seconds");
         json_object_set_new(one, "flop_per_second", bench_real(rate));
         json_object_set_new(one, "fraction_of_peak", bench_real(rate / bench_number(machine, "fma_flop_per_second")));
         json_object_set_new(one, "ours_to_gradient", bench_real(bench_number(one, "ours_seconds") / ours));
         json_object_set_new(one, "peer_to_gradient", bench_real(bench_number(one, "peer_seconds") / peer));
-        json_object_set_new(all, names[k], one);
     }
     json_t *result = json_pack("{s:s, s:o, s:O, s:{s:i, s:i, s:i, s:i, s:s, s:i}}", "model", "unet", "works", all, "machine",
                                (json_t *)machine, "options", "size", o->size, "batch", o->batch, "width", o->unet_width, "depth",
