@@ -30,11 +30,14 @@ measure() {
     echo "$name: $(($(date +%s) - begun)) s"
 }
 
-measure round-paper bench_round --hypergradient total --search decoder --repeat 2 --states 2 --peer-limit 150 --vs-torch="$python"
-measure round-small-64-decoder bench_round --preset small --size 64 --hypergradient total --search decoder --repeat 5 --peer-limit 40 --vs-torch="$python"
+measure round-paper bench_round --hypergradient total --search decoder --repeat 2 --states 2 \
+    --peer-limit 150 --vs-torch="$python"
+measure round-small-64-decoder bench_round --preset small --size 64 --hypergradient total --search decoder --repeat 5 \
+    --peer-limit 40 --vs-torch="$python"
 measure hypergradient-paper bench_hypergradient --search decoder --repeat 1
 measure hypergradient-small bench_hypergradient --preset small --search both
-measure unet-paper bench_hypergradient --model unet --size 256 --batch 2 --width 64 --repeat 2 --states 2 --peer-limit 60 --vs-torch="$python"
+measure unet-paper bench_hypergradient --model unet --size 256 --batch 2 --width 64 --repeat 2 --states 2 \
+    --peer-limit 60 --vs-torch="$python"
 measure ops-128 bench_ops --size 128 --batch 2 --width 64 --repeat 2 --peer-limit 60 --vs-torch="$python"
 measure ops-roofs bench_ops
 

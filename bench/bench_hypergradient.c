@@ -104,8 +104,8 @@ static void show_unet(const json_t *result)
 {
     const char *name;
     json_t *one;
-    printf("%-26s %10s %10s %8s %8s %10s %12s %12s\n", "U-Net", "seconds", "/ gradient", "GiB", "of peak", "kernels", "peer seconds",
-           "peer / ours");
+    printf("%-26s %10s %10s %8s %8s %10s %12s %12s\n", "U-Net", "seconds", "/ gradient", "GiB", "of peak", "kernels",
+           "peer seconds", "peer / ours");
     json_object_foreach(json_object_get(result, "works"), name, one)
         printf("%-26s %10.4f %10.3f %8.2f %8.2f %10d %12.4f %12.3f\n", name, bench_number(one, "ours_seconds"),
                bench_number(one, "ours_to_gradient"), bench_number(one, "peak_bytes") / 1073741824,

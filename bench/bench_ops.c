@@ -198,7 +198,8 @@ static json_t *compare_all(const bench_options *options, bench_partner *const pa
         if (options->only && !strstr(name, options->only)) continue;
         json_t *row = bench_case_compare(options, partners, i / 2, i % 2, &error);
         if (!row || !isfinite(bench_number(row, "ratio_median"))) {
-            fprintf(stderr, "bench_ops: %s: %s\n", name, row ? "no setting of the peer gave the same results; no ratio" : error.message);
+            fprintf(stderr, "bench_ops: %s: %s\n", name,
+                    row ? "no setting of the peer gave the same results; no ratio" : error.message);
             ++*lacks;
         } else if (!options->json) {
             show_pair(row);
@@ -215,15 +216,16 @@ static int compare(const bench_options *options)
     int32_t lacks = 0;
     json_t *machine = bench_machine(options->config.threads);
     if (!options->json)
-        printf("%-34s %-17s %14s %14s %8s %8s %8s  %s\n", "", "", "ours", "peer", "peer/ours", "apart", "order", "fastest setting");
+        printf("%-34s %-17s %14s %14s %8s %8s %8s  %s\n", "", "", "ours", "peer", "peer/ours", "apart", "order",
+               "fastest setting");
     bool open = bench_case_partners(options, partners, &error) == HT_OK;
     json_t *rows = open ? compare_all(options, partners, &lacks) : json_array();
     if (!open) fprintf(stderr, "bench_ops: %s\n", error.message);
     for (int32_t i = 0; i < 2; i++) bench_partner_close(partners[i]);
     bool none = json_array_size(rows) == 0;
     const char *torch = json_string_value(json_object_get(json_array_get(rows, 0), "torch"));
-    json_t *result = json_pack("{s:o, s:s*, s:o, s:{s:i, s:i, s:i, s:i}}", "machine", machine, "torch", torch, "rows", rows, "options",
-                               "size", (int)options->config.size, "batch", (int)options->config.batch, "width",
+    json_t *result = json_pack("{s:o, s:s*, s:o, s:{s:i, s:i, s:i, s:i}}", "machine", machine, "torch", torch, "rows", rows,
+                               "options", "size", (int)options->config.size, "batch", (int)options->config.batch, "width",
                                (int)options->config.unet_width, "threads", (int)options->config.threads);
     if (options->json && !none) bench_print(result);
     json_decref(result);

@@ -18,7 +18,7 @@ BLOCK = re.compile(r"(<!-- result (\S+) -->\n)(.*?)(<!-- end -->)", re.S)
 def commands():
     """{NAME: command line} of bench/all.sh."""
     with open(os.path.join(FOLDER, "all.sh"), encoding="utf-8") as file:
-        found = re.findall(r"^measure (\S+) (.*)$", file.read(), re.M)
+        found = re.findall(r"^measure (\S+) (.*)$", re.sub(r" *\\\n *", " ", file.read()), re.M)
     return {name: words.replace('"$python"', "PYTHON") for name, words in found}
 
 
@@ -68,7 +68,9 @@ def machine(result):
 def hidden(*results):
     """What a reader of a ratio must know: a setting of the peer was faster, but computed something else."""
     found = [r["peer_faster_but_apart_seconds"] for r in results if r.get("peer_faster_but_apart_seconds")]
-    return [f"A setting of PyTorch that did not agree was faster ({', '.join(map(seconds, found))}); it does not count."] * bool(found)
+    if not found:
+        return []
+    return [f"A setting of PyTorch that did not agree was faster ({', '.join(map(seconds, found))}); it does not count."]
 
 
 def setting(one):
@@ -85,14 +87,15 @@ def of_round(r):
         ["peak of memory", gib(r["peak_bytes"]), gib(r.get("peer_peak_bytes")),
          number(1 / r["memory_ratio"] if r["memory_ratio"] else None)]])]
     rate = f"{r['flop'] * 1e-9:.0f} Gflop in convolutions and products, {percent(r['fraction_of_peak'])} of the machine's peak."
-    parts.append(rate + (f" Spread of the ratio {percent(r['ratio_spread'])} over {len(r['ratios'])} turns." if r.get("ratios") else ""))
+    spread = f" Spread of the ratio {percent(r['ratio_spread'])} over {len(r['ratios'])} turns." if r.get("ratios") else ""
+    parts.append(rate + spread)
     parts += hidden(r)
     if r["peer_settings"]:
         parts.append(table(["setting of PyTorch", "seconds", "memory", "agrees"], map(setting, r["peer_settings"])))
     whole = sum(p["seconds"] for p in r["phases"].values())
     parts.append(table(["phase of ours", "seconds", "share", "Gflop", "GF/s", "GB", "steps"], [
-        [name, seconds(p["seconds"]), percent(p["seconds"] / whole), number(p["flop"] * 1e-9), number(p["flop"] * 1e-9 / p["seconds"]),
-         number(p["gigabytes"]), str(p["kernels"])] for name, p in r["phases"].items()]))
+        [name, seconds(p["seconds"]), percent(p["seconds"] / whole), number(p["flop"] * 1e-9),
+         number(p["flop"] * 1e-9 / p["seconds"]), number(p["gigabytes"]), str(p["kernels"])] for name, p in r["phases"].items()]))
     return parts
 
 
@@ -101,7 +104,8 @@ def of_methods(r):
     head = ["hypergradient", "seconds a round", "over the plain steps", "memory", "Gflop", "steps"] + ["PyTorch / ours"] * peers
     rows = []
     for name, m in r["methods"].items():
-        row = [name, seconds(m["seconds"]), number(m["ratio_to_none"]), gib(m["peak_bytes"]), number(m["flop"] * 1e-9), str(m["kernels"])]
+        row = [name, seconds(m["seconds"]), number(m["ratio_to_none"]), gib(m["peak_bytes"]), number(m["flop"] * 1e-9),
+               str(m["kernels"])]
         rows.append(row + [number((m["vs_torch"] or {}).get("ratio_median"))] * peers)
     return [f"{o['size']} pixels, batch {o['batch']}, widths {o['generator_width']}:", table(head, rows)]
 
@@ -110,8 +114,9 @@ def of_unet(r):
     o = r["options"]
     rows = []
     for name, w in r["works"].items():
-        rows.append([name, seconds(w["ours_seconds"]), seconds(w["peer_seconds"]), number(w["ratio_median"]), number(w["ours_to_gradient"]),
-                     number(w["peer_to_gradient"]), gib(w["peak_bytes"]), gib(w.get("peer_peak_bytes")), percent(w["fraction_of_peak"]),
+        rows.append([name, seconds(w["ours_seconds"]), seconds(w["peer_seconds"]), number(w["ratio_median"]),
+                     number(w["ours_to_gradient"]), number(w["peer_to_gradient"]), gib(w["peak_bytes"]),
+                     gib(w.get("peer_peak_bytes")), percent(w["fraction_of_peak"]),
                      f"`{w['peer_fastest']}`" if w.get("peer_fastest") else "–"])
     return [f"{o['size']} pixels, batch {o['batch']}, width {o['width']}:",
             table(["U-Net", "ours", "PyTorch", "PyTorch / ours", "ours / gradient", "PyTorch's / gradient", "memory", "PyTorch's",
@@ -133,8 +138,8 @@ def of_pairs(r):
                       percent(p.get("order_share"))]
         rows.append([f"{name} (`{first['op']}`)", shapes, *cells])
     head = ["operation", "inputs", "forward", "PyTorch", "ratio", "order", "with derivatives", "PyTorch", "ratio", "order"]
-    return [f"{o['size']} pixels, batch {o['batch']}, width {o['width']}. Ratio: PyTorch / ours. Order: share of ours that goes into "
-            "changes of physical order and packing:", table(head, rows),
+    return [f"{o['size']} pixels, batch {o['batch']}, width {o['width']}. Ratio: PyTorch / ours. Order: share of ours that goes "
+            "into changes of physical order and packing:", table(head, rows),
             f"Results differ by at most {max(row['apart'] for row in r['rows']):.0e}.", *hidden(*r["rows"])]
 
 
@@ -164,10 +169,11 @@ def block(name):
     command = commands().get(name)
     above = [f"    {command}"] if command else []
     path = os.path.join(FOLDER, "results", name + ".json")
-    if not os.path.exists(path):
-        return "\n\n".join(above + ["Not measured on this page yet: `bench/all.sh` makes it."]) + "\n"
-    with open(path, encoding="utf-8") as file:
-        return "\n\n".join(above + [tables(json.load(file))]) + "\n"
+    below = "Not measured on this page yet: `bench/all.sh` makes it."
+    if os.path.exists(path):
+        with open(path, encoding="utf-8") as file:
+            below = tables(json.load(file))
+    return "\n" + "\n\n".join([*above, below]) + "\n\n"
 
 
 def main(words):

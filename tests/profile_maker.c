@@ -8,10 +8,11 @@
 #include <ht/ht.h>
 
 static const char *const names[] = {
-    "<script>alert(1)</script>", "\"quotes' & \\ ]]>", "not \xFF\xFE UTF-8 \xC3", "controls \x01\n\t\x7F\xC2\x85", "\xF0\x9F\x94\xA5 \xE6\xB7\xB1",
+    "<script>alert(1)</script>", "\"quotes' & \\ ]]>", "not \xFF\xFE UTF-8 \xC3", "controls \x01\n\t\x7F\xC2\x85",
+    "\xF0\x9F\x94\xA5 \xE6\xB7\xB1",
     "a//b..c", "...", "&lt;&#0;", "\xEF\xBF\xBF\xEF\xBF\xBE", "%s %n",
-    "a name that is so long that no frame of the picture can have room for all of it, however wide its time may make it, and "
-    "then goes on for a while, so that cutting it is the only way to show it at all, which is what has to happen with it here",
+    ("a name that is so long that no frame of the picture can have room for all of it, however wide its time may make it, and "
+     "then goes on for a while, so that cutting it is the only way to show it at all, which is what has to happen with it here"),
 };
 enum { NAMES = sizeof names / sizeof names[0], NUMBERS = 2 * 8 * 16 * 16 };
 

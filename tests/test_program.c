@@ -230,7 +230,8 @@ static void test_texts(void)
     tap_ok(says(ht_program_dump, t.program, (const char *const[]){"conv", "channels-last", "in middle", "kit.c:",
                                                                   "commit \"middle.weight\"", NULL}),
            "the dump names ops, orders, scopes, places and commits");
-    tap_ok(says(print_profile, t.program, (const char *const[]){"conv_weight", "ms per run", "all", "middle", "kit.c:", NULL}),
+    tap_ok(says(print_profile, t.program,
+                (const char *const[]){"conv_weight", "ms per run", "all", "middle", "kit.c:", NULL}),
            "the profile names ops, scopes and lines");
     for (int form = 0; form < 4; form++) {
         FILE *file = fopen("/dev/full", "w");

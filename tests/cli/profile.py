@@ -99,8 +99,8 @@ def profile_of_maker(folder):
     events, steps = read_trace(files[1], "hostile names")
     wholes = [rows["all"] for rows in found.values()]
     whole = sum(e["dur"] for e in steps) * 1e-3
-    result(all(near(ms, whole, len(steps)) and count == len(steps) for ms, count in wholes), "all tables and the trace agree on the whole",
-           (wholes, whole))
+    result(all(near(ms, whole, len(steps)) and count == len(steps) for ms, count in wholes),
+           "all tables and the trace agree on the whole", (wholes, whole))
     for title, key in (("op", "op"), ("scope", "scope"), ("line", "where")):
         sums = collections.Counter()
         for e in steps:
@@ -138,7 +138,8 @@ def profile_of_round(folder):
     result({"G", "H", "S", "A"} <= {e["name"] for e in events if e["cat"] == "scope"}, "levels are scopes")
     read_flame(flame, "a round")
     done = subprocess.run([ROUND, *words, "--trace", os.path.join(folder, "absent", "x")], capture_output=True, text=True)
-    result(done.returncode == 1 and "absent" in done.stderr and done.stderr.count("\n") == 1, "a file that cannot be made", done.stderr)
+    result(done.returncode == 1 and "absent" in done.stderr and done.stderr.count("\n") == 1, "a file that cannot be made",
+           done.stderr)
 
 
 def profile_of_training(folder):
