@@ -1,6 +1,6 @@
 /*
  * Runs a small program whose scopes have names that no reader of a profile may stumble over, twice, and writes its profile
- * in every form: profile_maker TABLE TRACE FLAME. tests/cli/profile.py reads the three files. Its exit status says no more
+ * in every form: profile_maker TABLE TRACE FLAME. tests/cli/profiles.py reads the three files. Its exit status says no more
  * than that they were written.
  */
 #include <stdio.h>

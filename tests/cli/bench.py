@@ -7,18 +7,10 @@ import subprocess
 import sys
 import tempfile
 
+from tap import finish, result
+
 HYPERGRADIENT, OPS, ROUND = sys.argv[1:4]
 TINY = ["--preset", "tiny", "--size", "32", "--repeat", "1", "--threads", "1"]
-number, bad = 0, 0
-
-
-def result(good, text, seen=""):
-    global number, bad
-    number += 1
-    bad += not good
-    print(f"{'ok' if good else 'not ok'} {number} - {text}")
-    if not good and seen:
-        print("\n".join("# " + line for line in str(seen).splitlines()))
 
 
 def run(program, *words):
@@ -188,5 +180,4 @@ hypergradients()
 operations()
 pairs()
 refusals()
-print(f"1..{number}")
-sys.exit(1 if bad else 0)
+finish()

@@ -9,17 +9,9 @@ import subprocess
 import sys
 import tempfile
 
+from tap import finish, result
+
 CONFORM = sys.argv[1]
-number, bad = 0, 0
-
-
-def result(good, text, seen=""):
-    global number, bad
-    number += 1
-    bad += not good
-    print(f"{'ok' if good else 'not ok'} {number} - {text}")
-    if not good and seen:
-        print("\n".join("# " + line for line in str(seen).splitlines()))
 
 
 def write(folder, name, tensors, metadata):
@@ -168,5 +160,4 @@ with tempfile.TemporaryDirectory(prefix="ht-conform-") as scratch:
     wrong_ones(scratch)
     damaged_ones(scratch)
     usage()
-print(f"1..{number}")
-sys.exit(bad > 0)
+finish()

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The forms of a profile, read by readers that know nothing of us: JSON, XML. Usage: profile.py PROFILE_MAKER BENCH_ROUND GENSEG.
+"""The forms of a profile, read by readers that know nothing of us: JSON, XML. Usage: profiles.py PROFILE_MAKER BENCH_ROUND GENSEG.
 The maker's scopes have hostile names; a round has thousands of steps. Prints TAP. Nothing but the standard library."""
 import collections
 import json
@@ -9,18 +9,10 @@ import sys
 import tempfile
 import xml.etree.ElementTree
 
+from tap import finish, result
+
 MAKER, ROUND, GENSEG = sys.argv[1:4]
 SVG = "{http://www.w3.org/2000/svg}"
-number, bad = 0, 0
-
-
-def result(good, text, seen=""):
-    global number, bad
-    number += 1
-    bad += not good
-    print(f"{'ok' if good else 'not ok'} {number} - {text}")
-    if not good and seen:
-        print("\n".join("# " + line for line in str(seen)[:2000].splitlines()))
 
 
 def near(a, b, parts):
@@ -165,5 +157,4 @@ with tempfile.TemporaryDirectory() as place:
     profile_of_maker(place)
     profile_of_round(place)
     profile_of_training(place)
-print(f"1..{number}")
-sys.exit(1 if bad else 0)
+finish()
