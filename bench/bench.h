@@ -25,14 +25,18 @@ typedef struct bench_options {
     const char *python;        /* of the peer                                                       */
     char peer[BENCH_PATH];     /* its program                                                       */
     const char *state;         /* a file to start from when there is no peer, or NULL               */
+    bool unet;                 /* --model unet: of bench_hypergradient                              */
+    const char *only;          /* a part of the names of what is measured, or NULL                  */
+    const char *trace, *flame; /* files for the profile of our last round, or NULL                  */
     double peer_limit;         /* seconds that one process of it may take                           */
 } bench_options;
 
 /**
  * Reads a command line; unknown words and values that do not fit together are EINVALID. without: options that the program
- * does not have, "--hypergradient --search" or "".
+ * does not have, "--hypergradient --search" or "". peer: its program unless --peer is given, from the root of the sources.
  */
-ht_status bench_options_read(int count, char **words, const char *without, bench_options *options, ht_error *error);
+ht_status bench_options_read(int count, char **words, const char *without, const char *peer, bench_options *options,
+                             ht_error *error);
 /** Prints what the options mean, after `about`. */
 void bench_options_help(const char *about, const char *without);
 /** Processors that this process may use. */
@@ -47,11 +51,23 @@ typedef struct bench_child {
     char problem[512];         /* why there is no answer: its last line on stderr, a signal, a limit */
 } bench_child;
 
+/** The last line of a file that says something, at most 400 bytes; text stays as it is if there is none. */
+void bench_last_line(FILE *complaints, char *text, size_t bytes);
+
 /** What runs in a fork; its object is the answer. NULL and a filled record: there is none. */
 typedef json_t *(*bench_work)(void *context, ht_error *error);
 bench_child bench_fork(bench_work work, void *context);
 /** Runs a program that prints one JSON object; killed after limit seconds. */
 bench_child bench_program(char *const *words, double limit);
+
+/* A program that answers many questions, a JSON object on a line for each, and is silent while it is not asked. */
+typedef struct bench_partner bench_partner;
+/** NULL if there can be none. The words need only live for the call. */
+bench_partner *bench_partner_open(char *const *words);
+/** An answer with the member "problem", none in `limit` seconds, or no JSON is a problem. Its peak_bytes is 0. */
+bench_child bench_partner_ask(bench_partner *partner, const json_t *question, double limit);
+/** Ends it. NULL is allowed. */
+void bench_partner_close(bench_partner *partner);
 
 /* ---- figures ---- */
 
@@ -81,6 +97,24 @@ int32_t bench_steps(const ht_program *program);
 bench_step bench_step_at(const ht_program *program, int32_t step);
 void bench_steps_clear(ht_program *program);
 
+/** Share of the steps' time that goes into changes of physical order and packings, of the runs since it was cleared. */
+double bench_order_share(const ht_program *program);
+
+/* ---- single operations ---- */
+
+enum { BENCH_CASE_CLASSES = 21 };
+int32_t bench_cases(void);
+const char *bench_case_name(int32_t index);
+/** Records one on inputs of its own: `inputs` take derivatives, `fixed` do not. */
+ht_var bench_case_record(ht_tape *tape, const genseg_config *config, int32_t index, ht_vars *inputs, ht_vars *fixed);
+/** Its name and attributes, for bench/peer_ops.py: {"op", "attributes"}. */
+json_t *bench_case_question(const genseg_config *config, int32_t index);
+/** One beside the peer's, or, without a peer, NULL; derivatives: the value and its gradient, else the value alone. */
+json_t *bench_case_compare(const bench_options *options, bench_partner *const partners[2], int32_t index, bool derivatives,
+                           ht_error *error);
+/** The two processes of the peer: out of the box, and with freed memory kept. */
+ht_status bench_case_partners(const bench_options *options, bench_partner *partners[2], ht_error *error);
+
 /* ---- the round ---- */
 
 /**
@@ -89,12 +123,51 @@ void bench_steps_clear(ht_program *program);
  */
 bench_child bench_round(const bench_options *options, const char *state, int32_t rounds);
 /** Settings of the peer, as words of its command line: those that its help calls worth trying, beside its defaults. */
-int32_t bench_peer_settings(void);
-const char *bench_peer_setting(int32_t setting);
+enum { BENCH_PEER_SETTINGS = 6 };
+extern const char *const bench_peer_settings[BENCH_PEER_SETTINGS];
 /** One untimed and one timed round of the peer. It writes the state that it makes of a seed, or, seed -1, starts from one. */
-bench_child bench_peer(const bench_options *options, int32_t setting, const char *state, int32_t seed);
+bench_child bench_peer(const bench_options *options, const char *setting, const char *state, int32_t seed);
 /** Rounds of ours and of the peer in turns; the contract's object (docs/performance.md). Without --vs-torch ours alone. */
 json_t *bench_compare(const bench_options *options, const json_t *machine, ht_error *error);
+/** The plain U-Net: training step, gradient, Hessian-vector products, each as above. */
+json_t *bench_unet(const bench_options *options, const json_t *machine, ht_error *error);
+
+/* ---- ours and a peer beside each other, whatever is measured ---- */
+
+typedef struct bench_contest {
+    const bench_options *options;    /* repeat, states */
+    const char *const *settings;     /* of the peer, as words; */
+    int32_t count;                   /* so many                */
+    const char *program;             /* of the peer, for messages */
+    /* Once from a state, untimed, then timed: "seconds" of the answer. The peer makes the state of a seed, if not -1. */
+    bench_child (*ours)(const struct bench_contest *contest, const char *state);
+    bench_child (*peer)(const struct bench_contest *contest, int32_t setting, const char *state, int32_t seed);
+    /* Whether both computed the same; adds "agrees" and by how much they differ. */
+    bool (*agrees)(const json_t *ours, const json_t *answer, json_t *told);
+    const void *context;
+} bench_contest;
+/**
+ * Every setting of the peer, then turns of ours and of its fastest that agrees. The answer has ours_seconds, peer_seconds,
+ * ratio_median, ..., peer_settings; ours: the last answer of ours, the caller's. Both NULL and a filled record: none.
+ */
+json_t *bench_contest_hold(const bench_contest *contest, json_t **ours, ht_error *error);
+/** The same object for ours alone: the members of the peer are null. */
+json_t *bench_alone(const bench_child *ours);
+/** Path of a script that lies beside the benchmarks' sources. */
+const char *bench_script(const char *name, char path[BENCH_PATH]);
+
+/* A command line that is put together; words that are lent must outlive it, the others are kept in it. */
+enum { BENCH_WORDS = 64, BENCH_WORD = 64 };
+typedef struct bench_words {
+    char *word[BENCH_WORDS + 1];
+    char text[BENCH_WORDS][BENCH_WORD];
+    int32_t count;
+} bench_words;
+void bench_words_lend(bench_words *words, const char *word);
+void bench_words_add(bench_words *words, const char *name, const char *value);
+void bench_words_number(bench_words *words, const char *name, int32_t value);
+/** Appends the words of a text, which blanks part. */
+void bench_words_split(bench_words *words, const char *text);
 
 /** Largest relative difference of losses that both name; NAN if there are none. */
 double bench_losses_apart(const json_t *ours, const json_t *other);

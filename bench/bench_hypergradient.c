@@ -12,7 +12,8 @@
 
 static const char about[] =
     "bench_hypergradient [options]: rounds with no hypergradient, with finite differences, Eq. (9) and the total\n"
-    "derivative, in turns, and what each costs over the plain steps. With --vs-torch each beside the peer's.";
+    "derivative, in turns, and what each costs over the plain steps. With --vs-torch each beside the peer's.\n"
+    "With --model unet what they are made of: a training step, a gradient and Hessian-vector products of the U-Net.";
 
 enum { METHODS = GENSEG_H_TOTAL + 1 };
 static const char *const names[METHODS] = {"none", "finite-difference", "eq9", "total"};
@@ -99,18 +100,53 @@ static void show(const json_t *result)
            bench_number(apart, "cosine"));
 }
 
+static void show_unet(const json_t *result)
+{
+    const char *name;
+    json_t *one;
+    printf("%-26s %10s %10s %8s %8s %10s %12s %12s\n", "U-Net", "seconds", "/ gradient", "GiB", "of peak", "kernels",
+           "peer seconds", "peer / ours");
+    json_object_foreach(json_object_get(result, "works"), name, one)
+        printf("%-26s %10.4f %10.3f %8.2f %8.2f %10d %12.4f %12.3f\n", name, bench_number(one, "ours_seconds"),
+               bench_number(one, "ours_to_gradient"), bench_number(one, "peak_bytes") / 1073741824,
+               bench_number(one, "fraction_of_peak"), (int)bench_number(one, "kernels"), bench_number(one, "peer_seconds"),
+               bench_number(one, "ratio_median"));
+}
+
+/* 1 where a ratio was asked for and there is none. */
+static int unet(const bench_options *options)
+{
+    ht_error error = {0};
+    const char *name;
+    int lacks = 0;
+    json_t *machine = bench_machine(options->config.threads), *result = bench_unet(options, machine, &error), *one;
+    json_object_foreach(json_object_get(result, "works"), name, one) {
+        if (!options->vs_torch || isfinite(bench_number(one, "ratio_median"))) continue;
+        fprintf(stderr, "bench_hypergradient: %s: no setting of the peer gave the same loss and norm; no ratio\n", name);
+        lacks = 1;
+    }
+    if (!result) fprintf(stderr, "bench_hypergradient: %s\n", error.message);
+    else if (options->json) bench_print(result);
+    else show_unet(result);
+    lacks = lacks || !result;
+    json_decref(machine);
+    json_decref(result);
+    return lacks || fflush(stdout) != 0;
+}
+
 int main(int count, char **words)
 {
-    static const char without[] = "--hypergradient --load-state";
+    static const char without[] = "--hypergradient --load-state --trace --flame --only";
     bench_options options;
     ht_error error = {0};
     method methods[METHODS] = {{0}};
     json_t *result = NULL;
-    int bad = bench_options_read(count, words, without, &options, &error) != HT_OK ? 2 : 0;
+    int bad = bench_options_read(count, words, without, "../shared/peers/torch_genseg.py", &options, &error) != HT_OK ? 2 : 0;
     if (!bad && options.help) {
         bench_options_help(about, without);
         return 0;
     }
+    if (!bad && options.unet) return unet(&options);
     for (int32_t k = 0; k < METHODS && !bad; k++) {
         methods[k].seconds = calloc((size_t)options.repeat, sizeof(double));
         if (!methods[k].seconds) ht_fail(&error, HT_ENOMEM, "no memory for the times of %d turns", (int)options.repeat);

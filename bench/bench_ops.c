@@ -14,92 +14,17 @@
 
 static const char about[] =
     "bench_ops [options]: the operations of the round at its shapes, with their derivatives: best of several runs, and the\n"
-    "fraction of the nearer roof (multiply-adds, or bytes of memory; more than 1 of bytes: they stayed in a cache).";
-static const char without[] = "--hypergradient --search --vs-torch --peer --peer-limit --states --load-state";
+    "fraction of the nearer roof (multiply-adds, or bytes of memory; more than 1 of bytes: they stayed in a cache).\n"
+    "With --vs-torch each op as a whole beside torch.nn.functional, forward and with its derivatives, in turns from one\n"
+    "file of inputs; results must agree to 1e-4. order: share of ours that goes into changes of physical order.";
+static const char without[] = "--hypergradient --search --states --load-state --trace --flame --model";
 
-typedef enum case_kind { CONV, CONV_UP, NORM, RELU, TANH, POOL, CONCAT, CROSS_ENTROPY, MATMUL } case_kind;
-
-/* channels and filters in widths of the network, 0 for one channel, -1 for an image's; size as a fraction of the image's. */
-typedef struct op_case {
-    const char *name;
-    case_kind kind;
-    int32_t channels, filters, part, kernel, stride, pad;
-} op_case;
-
-static const op_case cases[] = {
-    {"segmenter, first convolution", CONV, -1, 1, 1, 3, 1, 1},
-    {"segmenter, level 0", CONV, 1, 1, 1, 3, 1, 1},
-    {"segmenter, level 0 after the skip", CONV, 2, 1, 1, 3, 1, 1},
-    {"segmenter, level 1", CONV, 2, 2, 2, 3, 1, 1},
-    {"segmenter, level 2", CONV, 4, 4, 4, 3, 1, 1},
-    {"segmenter, level 3", CONV, 8, 8, 8, 3, 1, 1},
-    {"segmenter, level 4", CONV, 16, 16, 16, 3, 1, 1},
-    {"segmenter, head", CONV, 1, 0, 1, 1, 1, 0},
-    {"segmenter, up to level 0", CONV_UP, 2, 1, 2, 2, 2, 0},
-    {"generator, encoder 0, 8x8", CONV, 0, 1, 1, 8, 2, 3},
-    {"generator, encoder 1, 4x4", CONV, 1, 2, 2, 4, 2, 1},
-    {"generator, encoder 1, 6x6", CONV, 1, 2, 2, 6, 2, 2},
-    {"generator, encoder 1, 8x8", CONV, 1, 2, 2, 8, 2, 3},
-    {"generator, encoder 2, 8x8", CONV, 2, 4, 4, 8, 2, 3},
-    {"generator, encoder 4, 8x8", CONV, 8, 8, 16, 8, 2, 3},
-    {"generator, decoder 2, 8x8", CONV_UP, 8, 2, 8, 8, 2, 3},
-    {"generator, decoder 0, 8x8", CONV_UP, 2, -1, 2, 8, 2, 3},
-    {"discriminator, last but one", CONV, 4, 8, 8, 4, 1, 1},
-    {"batch norm", NORM, 1, 1, 1, 0, 0, 0},
-    {"ReLU", RELU, 1, 1, 1, 0, 0, 0},
-    {"tanh", TANH, 1, 1, 1, 0, 0, 0},
-    {"max pooling", POOL, 1, 1, 1, 2, 2, 0},
-    {"concat of a skip", CONCAT, 1, 1, 1, 0, 0, 0},
-    {"cross-entropy", CROSS_ENTROPY, 0, 0, 1, 0, 0, 0},
-    {"matrix product of 1024", MATMUL, 0, 0, 1, 0, 0, 0},
-};
-enum { CASES = sizeof cases / sizeof cases[0], RUNS_MOST = 100 };
+enum { RUNS_MOST = 100 };
 
 typedef struct ops_job {
     const bench_options *options;
-    const op_case *op;
+    int32_t op;
 } ops_job;
-
-/* ---- recording ---- */
-
-static int64_t channels_of(const genseg_config *o, int32_t widths)
-{
-    return widths > 0 ? (int64_t)widths * o->unet_width : widths < 0 ? BENCH_CHANNELS : 1;
-}
-
-/* One value that takes derivatives, and what it takes them in. */
-static ht_var record(ht_tape *tape, const genseg_config *o, const op_case *c, ht_vars *inputs)
-{
-    int64_t in = channels_of(o, c->channels), out = channels_of(o, c->filters);
-    int64_t size = o->size / c->part > 0 ? o->size / c->part : 1;
-    if (c->kind == MATMUL) {
-        *inputs = ht_list(ht_input(tape, "a", HT_SHAPE(1024, 1024)), ht_input(tape, "b", HT_SHAPE(1024, 1024)));
-        return ht_matmul(inputs->at[0], inputs->at[1]);
-    }
-    ht_var x = ht_input(tape, "x", HT_SHAPE(o->batch, in, size, size));
-    *inputs = ht_list(x);
-    ht_axes stride = ht_all(c->stride), pad = ht_all(c->pad);
-    switch (c->kind) {
-    case CONV:
-        *inputs = ht_list(x, ht_input(tape, "w", HT_SHAPE(out, in, c->kernel, c->kernel)));
-        return ht_conv(x, inputs->at[1], .stride = stride, .pad = pad);
-    case CONV_UP:
-        *inputs = ht_list(x, ht_input(tape, "w", HT_SHAPE(in, out, c->kernel, c->kernel)));
-        return ht_conv_transpose(x, inputs->at[1], .stride = stride, .pad = pad);
-    case NORM:
-        *inputs = ht_list(x, ht_input(tape, "gain", HT_SHAPE(in)), ht_input(tape, "bias", HT_SHAPE(in)));
-        return ht_batch_norm(x, inputs->at[1], inputs->at[2]);
-    case RELU: return ht_relu(x);
-    case TANH: return ht_tanh(x);
-    case POOL: return ht_max_pool(x, .kernel = ht_all(c->kernel));
-    case CONCAT:
-        *inputs = ht_list(x, ht_input(tape, "skip", HT_SHAPE(o->batch, in, size, size)));
-        return ht_concat(1, *inputs);
-    case CROSS_ENTROPY: return ht_sigmoid_cross_entropy(x, ht_input(tape, "mask", HT_SHAPE(o->batch, in, size, size)));
-    case MATMUL: break;
-    }
-    return (ht_var){0};
-}
 
 static void fill(ht_program *program, ht_var input, const char *name, ht_error *error)
 {
@@ -177,8 +102,8 @@ static json_t *work(void *context, ht_error *error)
     ht_tape *tape = device ? ht_tape_new(HT_F32) : NULL;
     json_t *rows = NULL;
     if (tape) {
-        ht_vars inputs = {0};
-        ht_var y = record(tape, o, job->op, &inputs);
+        ht_vars inputs = {0}, fixed = {0};
+        ht_var y = bench_case_record(tape, o, job->op, &inputs, &fixed);
         ht_var cotangent = ht_input(tape, "cotangent", ht_var_shape(y));
         ht_vars outputs = ht_vars_join(ht_list(y), ht_vjp(ht_list(y), ht_list(cotangent), inputs));
         ht_program *program = ht_compile(tape, device, outputs, .error = error, .profile = 1);
@@ -228,19 +153,20 @@ static int run_all(const bench_options *options)
 {
     json_t *machine = bench_machine(options->config.threads), *list = json_array();
     int bad = 0;
-    for (int32_t i = 0; i < CASES; i++) {
-        ops_job job = {options, &cases[i]};
+    for (int32_t i = 0; i < bench_cases(); i++) {
+        if (options->only && !strstr(bench_case_name(i), options->only)) continue;
+        ops_job job = {options, i};
         bench_child child = bench_fork(work, &job);
         size_t k;
         json_t *row;
         json_array_foreach(child.answer, k, row) judge(row, machine);
         if (!child.answer) {
-            fprintf(stderr, "bench_ops: %s: %s\n", cases[i].name, child.problem);
+            fprintf(stderr, "bench_ops: %s: %s\n", bench_case_name(i), child.problem);
             bad = 1;
         } else if (!options->json) {
-            show(cases[i].name, child.answer);
+            show(bench_case_name(i), child.answer);
         }
-        json_array_append_new(list, json_pack("{s:s, s:o}", "case", cases[i].name, "rows",
+        json_array_append_new(list, json_pack("{s:s, s:o}", "case", bench_case_name(i), "rows",
                                               child.answer ? child.answer : json_array()));
     }
     json_t *result = json_pack("{s:o, s:o, s:{s:i, s:i, s:i}}", "machine", machine, "cases", list, "options", "size",
@@ -251,15 +177,70 @@ static int run_all(const bench_options *options)
     return bad || fflush(stdout) != 0;
 }
 
+/* ---- beside the peer ---- */
+
+static void show_pair(const json_t *row)
+{
+    printf("%-34s %-17s %11.1f us %11.1f us %8.3f %8.0e %6.0f %%  %s\n", json_string_value(json_object_get(row, "case")),
+           json_string_value(json_object_get(row, "pass")), bench_number(row, "ours_seconds") * 1e6,
+           bench_number(row, "peer_seconds") * 1e6, bench_number(row, "ratio_median"), bench_number(row, "apart"),
+           bench_number(row, "order_share") * 100, json_string_value(json_object_get(row, "peer_fastest")));
+    fflush(stdout);
+}
+
+/* Every case, forward and with derivatives; the rows, of which `lacks` have no ratio. */
+static json_t *compare_all(const bench_options *options, bench_partner *const partners[2], int32_t *lacks)
+{
+    json_t *rows = json_array();
+    for (int32_t i = 0; i < 2 * bench_cases(); i++) {
+        const char *name = bench_case_name(i / 2);
+        ht_error error = {0};
+        if (options->only && !strstr(name, options->only)) continue;
+        json_t *row = bench_case_compare(options, partners, i / 2, i % 2, &error);
+        if (!row || !isfinite(bench_number(row, "ratio_median"))) {
+            fprintf(stderr, "bench_ops: %s: %s\n", name,
+                    row ? "no setting of the peer gave the same results; no ratio" : error.message);
+            ++*lacks;
+        } else if (!options->json) {
+            show_pair(row);
+        }
+        if (row) json_array_append_new(rows, row);
+    }
+    return rows;
+}
+
+static int compare(const bench_options *options)
+{
+    bench_partner *partners[2] = {NULL, NULL};
+    ht_error error = {0};
+    int32_t lacks = 0;
+    json_t *machine = bench_machine(options->config.threads);
+    if (!options->json)
+        printf("%-34s %-17s %14s %14s %8s %8s %8s  %s\n", "", "", "ours", "peer", "peer/ours", "apart", "order",
+               "fastest setting");
+    bool open = bench_case_partners(options, partners, &error) == HT_OK;
+    json_t *rows = open ? compare_all(options, partners, &lacks) : json_array();
+    if (!open) fprintf(stderr, "bench_ops: %s\n", error.message);
+    for (int32_t i = 0; i < 2; i++) bench_partner_close(partners[i]);
+    bool none = json_array_size(rows) == 0;
+    const char *torch = json_string_value(json_object_get(json_array_get(rows, 0), "torch"));
+    json_t *result = json_pack("{s:o, s:s*, s:o, s:{s:i, s:i, s:i, s:i}}", "machine", machine, "torch", torch, "rows", rows,
+                               "options", "size", (int)options->config.size, "batch", (int)options->config.batch, "width",
+                               (int)options->config.unet_width, "threads", (int)options->config.threads);
+    if (options->json && !none) bench_print(result);
+    json_decref(result);
+    return none || lacks > 0 || fflush(stdout) != 0;
+}
+
 int main(int count, char **words)
 {
     bench_options options;
     ht_error error = {0};
-    if (bench_options_read(count, words, without, &options, &error) != HT_OK) {
+    if (bench_options_read(count, words, without, "bench/peer_ops.py", &options, &error) != HT_OK) {
         fprintf(stderr, "bench_ops: %s\n", error.message);
         return 2;
     }
-    if (!options.help) return run_all(&options);
+    if (!options.help) return options.vs_torch ? compare(&options) : run_all(&options);
     bench_options_help(about, without);
     return 0;
 }

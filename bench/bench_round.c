@@ -12,6 +12,8 @@ static const char about[] =
     "With --vs-torch in turns with the same round in PyTorch, at each of the peer's settings; the fastest counts, and only\n"
     "those whose losses agree to 1e-4 and whose hypergradient agrees to 1e-3. ratio: the peer's seconds over ours.";
 
+static const char without[] = "--model --only";
+
 static void show_phases(const json_t *phases)
 {
     const char *name;
@@ -56,12 +58,12 @@ int main(int count, char **words)
 {
     bench_options options;
     ht_error error = {0};
-    if (bench_options_read(count, words, "", &options, &error) != HT_OK) {
+    if (bench_options_read(count, words, without, "../shared/peers/torch_genseg.py", &options, &error) != HT_OK) {
         fprintf(stderr, "bench_round: %s\n", error.message);
         return 2;
     }
     if (options.help) {
-        bench_options_help(about, "");
+        bench_options_help(about, without);
         return 0;
     }
     json_t *machine = bench_machine(options.config.threads), *result = bench_compare(&options, machine, &error);

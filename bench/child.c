@@ -47,8 +47,7 @@ static bool listen_to(int from, double limit, pipe_text *text)
     }
 }
 
-/* The last line that says something. */
-static void last_line(FILE *complaints, char *text, size_t bytes)
+void bench_last_line(FILE *complaints, char *text, size_t bytes)
 {
     char line[512];
     rewind(complaints);
@@ -96,7 +95,7 @@ static bench_child collect(pid_t child, int from, FILE *complaints, double limit
         snprintf(c.problem, sizeof c.problem, "ended by signal %d", WTERMSIG(status));
     } else if (WEXITSTATUS(status) != 0) {
         snprintf(c.problem, sizeof c.problem, "exit status %d", WEXITSTATUS(status));
-        last_line(complaints, c.problem, sizeof c.problem);
+        bench_last_line(complaints, c.problem, sizeof c.problem);
     } else {
         c.answer = json_loadb(text.at ? text.at : "", text.count, JSON_DISABLE_EOF_CHECK, NULL);
         if (!c.answer) snprintf(c.problem, sizeof c.problem, "no JSON object in its output");

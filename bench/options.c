@@ -14,18 +14,23 @@ typedef struct option {
 
 static const option table[] = {
     {"--preset", "P", NULL, "paper (256 pixels, width 64), small (128, 16), tiny (16, 4); default paper"},
+    {"--model", "M", NULL, "genseg: its rounds; unet: step, gradient and Hessian products of the U-Net; default genseg"},
+    {"--only", "TEXT", NULL, "only the cases whose name has the text"},
     {"--size", "N", "data.size", "pixels of the square images; default: the preset's"},
     {"--batch", "N", "data.batch", "pairs in a batch; default 2"},
+    {"--width", "N", NULL, "channels of the first layer of each network; default: the preset's"},
     {"--hypergradient", "H", "mlo.hypergradient", "none, finite-difference, eq9 or total; default eq9"},
     {"--search", "S", "model.search", "cells that are searched: encoder, decoder or both; default both"},
     {"--repeat", "N", NULL, "measurements, of which the median counts; default 3"},
     {"--device", "D", "device", "where to compute; default auto"},
     {"--threads", "N", "threads", "of the CPU, ours and the peer's; default all"},
     {"--vs-torch", "=PYTHON", NULL, "beside PyTorch, in turns; default python3"},
-    {"--peer", "FILE", NULL, "the peer; default ../shared/peers/torch_genseg.py"},
+    {"--peer", "FILE", NULL, "the peer's program; default ../shared/peers/torch_genseg.py, of ops bench/peer_ops.py"},
     {"--peer-limit", "SECONDS", NULL, "that one process of the peer may take; default 900"},
     {"--states", "N", NULL, "starts to try until the peer's result is ours; default 8"},
     {"--load-state", "FILE", NULL, "without the peer: start from a file of its --save-state"},
+    {"--trace", "FILE", NULL, "where our steps' times go, for chrome://tracing and Perfetto"},
+    {"--flame", "FILE", NULL, "the same as a flame graph, SVG"},
     {"--json", NULL, NULL, "one JSON object on one line"},
     {"--help", NULL, NULL, "this text"},
 };
@@ -35,6 +40,12 @@ int32_t bench_processors(void)
 {
     cpu_set_t set;
     return sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0 ? CPU_COUNT(&set) : 1;
+}
+
+const char *bench_script(const char *name, char path[BENCH_PATH])
+{
+    snprintf(path, BENCH_PATH, "%s/bench/%s", BENCH_SOURCE_ROOT, name);
+    return path;
 }
 
 static bool left_out(const char *name, const char *without)
@@ -91,6 +102,16 @@ static ht_status take(const option *o, const char *value, bench_options *options
     } else if (strcmp(o->name, "--states") == 0) {
         status = number_of(o->name, value, 1, &number, error);
         options->states = status == HT_OK ? (int32_t)fmin(number, 1000) : 1;
+    } else if (strcmp(o->name, "--width") == 0) {
+        status = number_of(o->name, value, 1, &number, error);
+        int32_t width = status == HT_OK ? (int32_t)fmin(number, 1024) : 1;
+        options->config.generator_width = options->config.discriminator_width = options->config.unet_width = width;
+    } else if (strcmp(o->name, "--model") == 0) {
+        options->unet = strcmp(value, "unet") == 0;
+        if (!options->unet && strcmp(value, "genseg") != 0)
+            return ht_fail(error, HT_EINVALID, "--model: '%.40s' is no model; expected genseg or unet", value);
+    } else if (strcmp(o->name, "--only") == 0) {
+        options->only = value;
     } else if (strcmp(o->name, "--peer-limit") == 0) {
         status = number_of(o->name, value, 1, &options->peer_limit, error);
     } else if (strcmp(o->name, "--vs-torch") == 0) {
@@ -100,6 +121,10 @@ static ht_status take(const option *o, const char *value, bench_options *options
         snprintf(options->peer, sizeof options->peer, "%s", value);
     } else if (strcmp(o->name, "--load-state") == 0) {
         options->state = value;
+    } else if (strcmp(o->name, "--trace") == 0) {
+        options->trace = value;
+    } else if (strcmp(o->name, "--flame") == 0) {
+        options->flame = value;
     } else if (strcmp(o->name, "--json") == 0) {
         options->json = true;
     } else if (strcmp(o->name, "--help") == 0) {
@@ -132,7 +157,8 @@ static ht_status walk(int count, char **words, const char *without, bool presets
     return HT_OK;
 }
 
-ht_status bench_options_read(int count, char **words, const char *without, bench_options *options, ht_error *error)
+ht_status bench_options_read(int count, char **words, const char *without, const char *peer, bench_options *options,
+                             ht_error *error)
 {
     *options = (bench_options){.repeat = 3, .states = 8, .python = "python3", .peer_limit = 900};
     ht_status status = take_preset(&options->config, "paper", error);
@@ -146,9 +172,8 @@ ht_status bench_options_read(int count, char **words, const char *without, bench
     if (config->threads == 0) config->threads = bench_processors();
     if (strcmp(config->device, "auto") == 0) snprintf(config->device, sizeof config->device, "cpu");
     if (!options->peer[0]) {
-        snprintf(options->peer, sizeof options->peer, "../shared/peers/torch_genseg.py");
-        if (access(options->peer, R_OK) != 0)
-            snprintf(options->peer, sizeof options->peer, "%s/../shared/peers/torch_genseg.py", BENCH_SOURCE_ROOT);
+        snprintf(options->peer, sizeof options->peer, "%s", peer);
+        if (access(options->peer, R_OK) != 0) snprintf(options->peer, sizeof options->peer, "%s/%s", BENCH_SOURCE_ROOT, peer);
     }
     if (options->vs_torch && access(options->peer, R_OK) != 0)
         return ht_fail(error, HT_EINVALID, "--peer: %.300s cannot be read; expected the peer's program", options->peer);

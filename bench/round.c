@@ -2,6 +2,7 @@
  * One round as the peer runs it: the same losses, step sizes and optimisers, dropout by factors given from outside, from the
  * peer's file or from numbers of our own. The levels are those of ht-conform; phases come from the program's own profile.
  */
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -243,6 +244,18 @@ static void tell_values(const bench_case *c, json_t *answer)
     if (!c->hypergradient.count) json_decref(h);
 }
 
+static void write_profile(const bench_case *c, ht_profile_form form, const char *path)
+{
+    FILE *file = path ? fopen(path, "w") : NULL;
+    if (!path) return;
+    if (!file) {
+        ht_fail(c->error, HT_EIO, "%.300s: %s; expected a file that can be written", path, strerror(errno));
+        return;
+    }
+    ht_profile(c->program, form, file, c->error);
+    fclose(file);
+}
+
 static void run(bench_case *c, json_t *answer)
 {
     double *seconds = calloc((size_t)c->rounds, sizeof *seconds), start = bench_now();
@@ -264,6 +277,8 @@ static void run(bench_case *c, json_t *answer)
     json_object_set_new(answer, "flop", json_real(facts.flop));
     json_object_set_new(answer, "kernels", json_integer(facts.instructions));
     json_object_set_new(answer, "arena_bytes", json_integer((json_int_t)facts.arena_bytes));
+    write_profile(c, HT_PROFILE_TRACE, c->options->trace);
+    write_profile(c, HT_PROFILE_FLAME, c->options->flame);
 end:
     if (!seconds) ht_fail(c->error, HT_ENOMEM, "no memory for the times of %d rounds", (int)c->rounds);
     const ht_error *finding = ht_program_error(c->program);

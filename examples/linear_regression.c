@@ -1,10 +1,9 @@
 /* Linear regression: one training step - loss, gradient, update - is one program, replayed. */
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include <ht/nn.h>
-
-#include "dump.h"
 
 enum { N = 64, FEATURES = 3 };
 
@@ -32,7 +31,7 @@ int main(int argc, char **argv)
     ht_vars w = nn_params(s);
     ht_write(parameters, nn_sgd(w, ht_grad(mse, w), .rate = 0.3)); /* what the store holds after each run */
 
-    if (dumped(argc, argv, tape)) return 0;
+    if (argc > 1 && strcmp(argv[argc - 1], "--dump") == 0) return ht_dump(tape, stdout), 0;
     ht_program *step = ht_compile(tape, device, ht_list(mse), .error = &error);
     if (!step) return fprintf(stderr, "%s\n", error.message), 1; /* a wrong call above is reported here, with its line */
     ht_set(step, in, x, N * FEATURES);

@@ -239,8 +239,12 @@ def try_command(words):
     if name == "ninja":
         return None if words[1:] in (["-C", "build"], ["-C", "build", "install"], ["-C", "build-fuzz"]) else "another build"
     if name == "python3" or words[0].endswith((".py", ".sh")):
+        if words[1:3] == ["-m", "venv"]:
+            return None
         script = ROOT / next(word for word in words if word.endswith((".py", ".sh")))
         return unknown_options(words[1:], script.read_text()) if script.exists() else f"{script} is not there"
+    if name == "pip":
+        return None  # of a test-only environment; nothing of it is there
     if words[0] in PLAIN or "=" in words[0]:
         return None
     if words[0].startswith("./") and os.access(words[0], os.X_OK):

@@ -198,6 +198,12 @@ static void test_odd(void)
     ht_store_free(store);
 }
 
+static void print_profile(const ht_program *p, FILE *file)
+{
+    ht_error error = {0};
+    if (ht_profile(p, HT_PROFILE_TABLE, file, &error) != HT_OK) printf("# %s\n", error.message);
+}
+
 static int says(void (*print)(const ht_program *, FILE *), const ht_program *p, const char *const *words)
 {
     static char text[1 << 18];
@@ -216,12 +222,38 @@ static void test_texts(void)
 {
     trainer t = trainer_new(HT_F32, 0);
     if (!t.program) return;
+    ht_error error = {0};
+    tap_ok(ht_profile(t.program, HT_PROFILE_TABLE, stdout, &error) == HT_EINVALID && strstr(error.message, ".profile = 1"),
+           "nothing was timed, so there is no profile: %s", error.message);
     t.program->profile = 1;
     ht_run(t.program);
     tap_ok(says(ht_program_dump, t.program, (const char *const[]){"conv", "channels-last", "in middle", "kit.c:",
                                                                   "commit \"middle.weight\"", NULL}),
            "the dump names ops, orders, scopes, places and commits");
-    tap_ok(says(ht_profile, t.program, (const char *const[]){"conv_weight", "ms per run", "all", NULL}), "the profile names ops");
+    tap_ok(says(print_profile, t.program,
+                (const char *const[]){"conv_weight", "ms per run", "all", "middle", "kit.c:", NULL}),
+           "the profile names ops, scopes and lines");
+    for (int form = 0; form < 4; form++) {
+        FILE *file = fopen("/dev/full", "w");
+        error = (ht_error){0};
+        ht_status status = file ? ht_profile(t.program, (ht_profile_form)form, file, &error) : HT_OK;
+        tap_ok(status == (form < 3 ? HT_EIO : HT_EINVALID), "a full disk, or a form that is none, is said: %s", error.message);
+        if (file) fclose(file);
+    }
+    FILE *null = fopen("/dev/null", "w");
+    int said = 1, calls = 0;
+    for (int form = 0; form < 3 && null; form++) {
+        for (int after = 0, refused = 1; refused; after++, calls += refused) {
+            error = (ht_error){0};
+            int64_t at = refused_at = taken + after;
+            ht_status status = ht_profile(t.program, (ht_profile_form)form, null, &error);
+            refused = taken > at;
+            said = said && status == (refused ? HT_ENOMEM : HT_OK);
+        }
+    }
+    refused_at = -1;
+    tap_ok(said && calls > 2, "no memory for a profile is said");
+    if (null) fclose(null);
     trainer_free(&t);
 }
 

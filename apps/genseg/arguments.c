@@ -38,6 +38,7 @@ static const genseg_option options[] = {
     {"split", "SPLIT", PLACE(split), EVALUATE, "train, val or test (test)"},
     {"images", "DIR", PLACE(images), PREDICT, "folder of PNG or JPEG images"},
     {"resume", NULL, PLACE(resume), TRAIN, "go on from the newest checkpoint, with the settings of the run"},
+    {"profile", "DIR", PLACE(profile), TRAIN, "write where the rounds' time goes: round.txt, .json (Perfetto), .svg"},
     {"dry-run", NULL, PLACE(dry_run), TRAIN | EVALUATE | PREDICT, "check everything, write nothing"},
     {"quiet", NULL, PLACE(quiet), TRAIN | EVALUATE | PREDICT | REPORT, "no progress"},
     {"set", "KEY=VALUE", 0, TRAIN, "one setting by its key; may be given again"},

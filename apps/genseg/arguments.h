@@ -31,7 +31,7 @@ typedef struct genseg_assignment {
 
 typedef struct genseg_arguments {
     const genseg_command *command; /* NULL with help or version alone */
-    const char *subject, *out, *config, *data, *split, *images;
+    const char *subject, *out, *config, *data, *split, *images, *profile;
     bool resume, dry_run, quiet, help, version;
     genseg_assignment *assignments; /* in the order given; free it */
     int32_t assignment_count;

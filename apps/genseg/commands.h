@@ -24,6 +24,7 @@ typedef struct genseg_job {
     const char *data;             /* train: DATA; evaluate: --data; a folder or the word phantom      */
     const char *split;            /* evaluate: train, val or test                                     */
     const char *images, *out;     /* predict                                                          */
+    const char *profile;          /* train: folder for the profile of the rounds                      */
     genseg_config config;         /* train: resolved and checked; the others read RUN/config.toml     */
     bool resume, dry_run, quiet;
     volatile int *interrupt;      /* becomes 1 on SIGINT, SIGTERM, SIGUSR1 and SIGHUP                 */

@@ -104,6 +104,7 @@ static int run_command(const genseg_arguments *a, ht_error *error)
                       .data = a->data,
                       .images = a->images,
                       .out = a->out,
+                      .profile = a->profile,
                       .resume = a->resume,
                       .dry_run = a->dry_run,
                       .quiet = a->quiet,

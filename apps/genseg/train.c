@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "output.h"
+#include "profile.h"
 #include "progress.h"
 #include "record.h"
 #include "trained.h"
@@ -33,7 +35,7 @@ static ht_status compile(genseg_trainer *t, ht_tape *tape, const genseg_recordin
         if (ht_ok(numbers[i])) outputs[count++] = numbers[i];
     }
     p->program = ht_compile(tape, t->state.device, ht_vars_new(tape, outputs, NULL, count), .error = error,
-                            .interrupt = t->job->interrupt);
+                            .interrupt = t->job->interrupt, .profile = t->job->profile != NULL);
     ht_tape_free(tape);
     return error->status;
 }
@@ -250,6 +252,10 @@ static ht_status rounds(genseg_trainer *t, ht_error *error)
         if (due(t->state.round, o->checkpoint_every, o->rounds) && checkpoint(t, error) != HT_OK) break;
     }
     genseg_progress_stop(&progress, "");
+    ht_error writing = {0}; /* a run that was stopped has a profile too */
+    if (t->job->profile && t->searched > 0 &&
+        genseg_profile_write(t->round.program, t->job->profile, &writing) != HT_OK && error->status == HT_OK)
+        *error = writing;
     return error->status;
 }
 
@@ -337,6 +343,7 @@ static ht_status begin_files(genseg_trainer *t, ht_error *error)
     char path[GENSEG_TEXT];
     for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
         if (make_folder(t->job->run, folders[i], error) != HT_OK) return error->status;
+    if (t->job->profile && genseg_output_folder(t->job->profile, error) != HT_OK) return error->status;
     snprintf(path, sizeof path, "%.900s/config.toml", t->job->run);
     if (!t->job->resume && genseg_config_write(&t->config, path, error) != HT_OK) return error->status;
     if (!(t->log = genseg_log_open(t->job->run, t->state.round, error))) return error->status;

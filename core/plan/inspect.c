@@ -1,15 +1,5 @@
-/* Looking at a program: its steps as text, and where the time of its runs went. */
-#include <stdlib.h>
-#include <string.h>
-
-#include "plan/plan.h"
-
-static const char *step_name(const hti_step *step)
-{
-    if (step->kind == HTI_STEP_COPY) return "reorder";
-    if (step->kind == HTI_STEP_GROUP) return "fused";
-    return step->kind == HTI_STEP_PACK ? "pack" : step->op->name;
-}
+/* Looking at a program: its steps as text. Where the time of its runs went: profile.c. */
+#include "plan/profile.h"
 
 static const char *order_name(const hti_value *value)
 {
@@ -43,7 +33,7 @@ void ht_program_dump(const ht_program *p, FILE *file)
     char text[HT_SHAPE_TEXT];
     for (int32_t s = 0; s < p->steps.count; s++) {
         const hti_step *step = &p->steps.at[s];
-        fprintf(file, "%5d  %s", (int)s, step_name(step));
+        fprintf(file, "%5d  %s", (int)s, hti_step_name(step));
         for (int32_t k = 0; k < step->inputs; k++) fprintf(file, "%s v%d", k ? "," : "", (int)step->in[k]);
         if (step->out != HTI_NOWHERE) {
             const hti_value *value = &p->values.at[step->out];
@@ -60,39 +50,4 @@ void ht_program_dump(const ht_program *p, FILE *file)
     for (int32_t i = 0; i < p->commits.count; i++)
         fprintf(file, "commit \"%s\" <- v%d\n", ht_store_name(p->commits.at[i].store, p->commits.at[i].index),
                 (int)p->commits.at[i].value);
-}
-
-typedef struct share {
-    const char *name;
-    double nanoseconds;
-    int32_t steps;
-} share;
-
-static int by_time(const void *a, const void *b)
-{
-    double x = ((const share *)a)->nanoseconds, y = ((const share *)b)->nanoseconds;
-    return x < y ? 1 : x > y ? -1 : 0;
-}
-
-void ht_profile(const ht_program *p, FILE *file)
-{
-    share shares[HTI_OPS + 3];
-    int32_t count = 0;
-    double total = 0;
-    for (int32_t s = 0; s < p->steps.count; s++) {
-        const hti_step *step = &p->steps.at[s];
-        int32_t i = 0;
-        while (i < count && strcmp(shares[i].name, step_name(step)) != 0) i++;
-        if (i == count) shares[count++] = (share){step_name(step), 0, 0};
-        shares[i].nanoseconds += step->nanoseconds;
-        shares[i].steps++;
-        total += step->nanoseconds;
-    }
-    qsort(shares, (size_t)count, sizeof *shares, by_time);
-    double runs = p->runs > 0 ? (double)p->runs : 1;
-    fprintf(file, "%-16s %8s %12s %7s\n", "op", "steps", "ms per run", "share");
-    for (int32_t i = 0; i < count; i++)
-        fprintf(file, "%-16s %8d %12.3f %6.1f%%\n", shares[i].name, (int)shares[i].steps,
-                shares[i].nanoseconds * 1e-6 / runs, total > 0 ? 100 * shares[i].nanoseconds / total : 0);
-    fprintf(file, "%-16s %8d %12.3f\n", "all", (int)p->steps.count, total * 1e-6 / runs);
 }

@@ -33,6 +33,12 @@ typedef struct hti_value {
     int32_t in_order[2];  /* this value, dense, in ROW and in LAST order; HTI_NOWHERE until asked for */
 } hti_value;
 
+/* Time of what was run with .profile = 1. */
+typedef struct hti_clock {
+    double nanoseconds;
+    int64_t runs;
+} hti_clock;
+
 typedef enum hti_step_kind { HTI_STEP_OP, HTI_STEP_COPY, HTI_STEP_PACK, HTI_STEP_GROUP } hti_step_kind;
 
 typedef struct hti_step {
@@ -53,7 +59,7 @@ typedef struct hti_step {
     hti_group *group;        /* of a group, whose inputs are the step's; */
     const int32_t *group_out; /* and the values that are its outputs     */
     hti_tensor *tensors;     /* inputs, then the result: filled at the end */
-    double nanoseconds;      /* profile */
+    hti_clock clock;
 } hti_step;
 
 /* A packing that later steps may share. */
@@ -97,6 +103,7 @@ struct ht_program {
     ht_error error;
     const volatile int *interrupt;
     int32_t check, profile;
+    hti_clock commit_clock;
     int64_t runs;
     ht_program_facts facts;
 };

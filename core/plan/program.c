@@ -172,6 +172,12 @@ static int64_t now_ns(void)
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
+static void stop_clock(hti_clock *clock, int64_t start)
+{
+    clock->nanoseconds += (double)(now_ns() - start);
+    clock->runs++;
+}
+
 static ht_status commit(ht_program *p)
 {
     for (int32_t i = 0; i < p->commits.count; i++) {
@@ -193,7 +199,7 @@ ht_status ht_run(ht_program *p)
                            (int)s, (int)p->steps.count);
         int64_t start = p->profile ? now_ns() : 0;
         ht_status status = run_step(p, step);
-        if (p->profile) step->nanoseconds += (double)(now_ns() - start);
+        if (p->profile) stop_clock(&step->clock, start);
         if (status == HT_EINVALID) /* a kernel that reads places looks at them only here */
             return ht_fail(&p->error, status, "%s: %s \"%s\": an index is outside of its axis; expected 0 to the axis's size "
                            "less 1", step->where, step->op->name, step->scope);
@@ -205,5 +211,8 @@ ht_status ht_run(ht_program *p)
                            "before it is finite", step->where, step->op->name, step->scope);
     }
     p->runs++;
-    return commit(p);
+    int64_t start = p->profile ? now_ns() : 0;
+    ht_status status = commit(p);
+    if (p->profile) stop_clock(&p->commit_clock, start);
+    return status;
 }

@@ -16,6 +16,8 @@ ht_device *hti_store_device(const ht_store *store);
 /* Programs that read the store: while the count is not 0, ht_store_free refuses. */
 void hti_store_retain(ht_store *store);
 void hti_store_release(ht_store *store);
+/* Bytes (1 to 4) of the character of a text that ends with NUL; 0 if it is malformed or a control character. */
+size_t hti_utf8_bytes(const char *at);
 
 /* ---- within core/store ---- */
 #define HTI_NAME_BYTES 255

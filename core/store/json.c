@@ -8,8 +8,7 @@
 
 #include "store/internal.h"
 
-/* Bytes (1 to 4) of the character at a NUL-terminated text; 0 if it is malformed or a control character. */
-static size_t character_bytes(const char *at)
+size_t hti_utf8_bytes(const char *at)
 {
     const unsigned char *c = (const unsigned char *)at;
     if (c[0] < 0x20) return 0;
@@ -87,7 +86,7 @@ const char *hti_json_string(char **at)
     char *to = *at;
     while (**at != '"') {
         if (**at != '\\') {
-            size_t bytes = character_bytes(*at);
+            size_t bytes = hti_utf8_bytes(*at);
             if (bytes == 0) return "UTF-8 text without control characters, and '\"' at its end";
             memmove(to, *at, bytes);
             to += bytes;
@@ -127,7 +126,7 @@ size_t hti_json_quote(char *to, const char *from)
             from++;
             continue;
         }
-        size_t bytes = character_bytes(from);
+        size_t bytes = hti_utf8_bytes(from);
         if (bytes == 0) return 0;
         if (c == '"' || c == '\\') *to++ = '\\';
         memcpy(to, from, bytes);

@@ -64,8 +64,19 @@ ht_program_facts ht_program_describe(const ht_program *program);
 void ht_dump(const ht_tape *tape, FILE *file);
 /** Prints a program: the planned steps with physical order, offset and place. */
 void ht_program_dump(const ht_program *program, FILE *file);
-/** Prints the time of the runs by op, for a program compiled with .profile = 1. */
-void ht_profile(const ht_program *program, FILE *file);
+
+typedef enum ht_profile_form {
+    HT_PROFILE_TABLE = 0, /* text: milliseconds, share, steps, GF/s and GB/s by op, by scope and by line of the caller     */
+    HT_PROFILE_TRACE,     /* JSON of complete events, for chrome://tracing and Perfetto: scopes, and the steps within them  */
+    HT_PROFILE_FLAME      /* an SVG picture: scopes stacked, then op, then line; a frame's width is its time                */
+} ht_profile_form;
+/**
+ * Writes where the time of the runs went, for a program compiled with .profile = 1: the mean over its runs. The time of
+ * pointwise ops that run together ("fused") counts for the place of the first of them. GB/s are bytes of what a step
+ * reads and writes, by its shapes. Names from elsewhere are escaped; bytes that are no UTF-8 become U+FFFD.
+ * EINVALID before a timed run, ENOMEM, EIO.
+ */
+ht_status ht_profile(const ht_program *program, ht_profile_form form, FILE *file, ht_error *error);
 
 #ifdef __cplusplus
 }

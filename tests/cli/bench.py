@@ -31,12 +31,27 @@ def answer(program, *words):
     return value if isinstance(value, dict) else {}
 
 
+TABLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "bench", "table.py")
+
+
+def tabled(seen, *words):
+    """Whether bench/table.py makes tables of an answer, with these words in them."""
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(seen, file)
+        file.flush()
+        done = subprocess.run([sys.executable, TABLE, file.name], capture_output=True, text=True)
+    result(done.returncode == 0 and done.stdout.count("|---|") >= 1 and all(w in done.stdout for w in words),
+           f"bench/table.py has a table of it, with {', '.join(words)}", done.stdout + done.stderr)
+
+
 def rounds():
     for search in ("decoder", "both"):
         for method in ("none", "finite-difference", "eq9", "total"):
             seen = answer(ROUND, "--search", search, "--hypergradient", method)
             peer = [seen.get(k, "absent") for k in ("peer_seconds", "ratio_median", "ratio_spread", "memory_ratio")]
             result(peer == [None] * 4 and seen.get("peer_settings") == [], "without a peer its members are null", seen)
+            if search == "both" and method == "total":
+                tabled(seen, "| G step |", "seconds a round")
             losses, h = seen.get("losses", {}), seen.get("hypergradient")
             parts = None if method == "none" else {"alpha.dec"} | ({"alpha.enc"} if search == "both" else set())
             result(set(losses) >= {"gan", "disc", "fake", "real"} and ("val" in losses) == (method != "none")
@@ -56,6 +71,16 @@ def hypergradients():
     result(list(methods) == ["none", "finite-difference", "eq9", "total"]
            and all(m["seconds"] > 0 and m["ratio_to_none"] > 0 and m["vs_torch"] is None for m in methods.values()),
            "each method has seconds and a ratio to none", seen)
+    tabled(seen, "| finite-difference |")
+    seen = answer(HYPERGRADIENT, "--model", "unet", "--width=3")
+    works = seen.get("works", {})
+    result(list(works) == ["step", "gradient", "hvp, reverse over reverse", "hvp, forward over reverse"]
+           and all(w["ours_seconds"] > 0 and w["flop"] > 0 and w["peer_seconds"] is None and w["peer_settings"] == []
+                   for w in works.values()) and seen["options"]["width"] == 3, "the U-Net: what each costs", seen)
+    reverse, forward = (works[k]["norm"] for k in list(works)[2:])
+    result(abs(reverse - forward) <= 1e-3 * reverse and works["step"]["norm"] == works["gradient"]["norm"]
+           and works["gradient"]["ours_to_gradient"] == 1, "both modes of the product agree, and step and gradient do", works)
+    tabled(seen, "| gradient |")
 
 
 def operations():
@@ -64,6 +89,69 @@ def operations():
     result(len(rows) > 40 and all(r["seconds"] >= 0 and r["bytes"] > 0 and r["roof"] in ("flop", "bytes") for r in rows)
            and {"conv", "conv_input", "conv_weight", "matmul"} <= {r["step"] for r in rows},
            "every case has rows, among them the three faces of a convolution", seen)
+    tabled(seen, "`conv_weight`")
+    seen = answer(OPS, "--only", "pooling")
+    result([c["case"] for c in seen.get("cases", [])] == ["max pooling", "average pooling"], "only those asked for", seen)
+
+
+PEER = """
+import json, os, struct, sys
+{start}
+def line(text):
+    q = json.loads(text)
+    count = 1
+    for n in q["inputs"][0]["shape"]:
+        count *= n
+    x = [(i * 37 % 101 - 50) / 50 for i in range(count)]
+    y = [max(v, 0) * {factor} for v in x]
+    c = [(i * 17 % 23 - 11) / 11 for i in range(count)]
+    g = [{factor} * a if v > 0 else 0.0 for a, v in zip(c, x)]
+    tensors, at, header = {{"in.0": x, "cotangent": c, "out": y, "vjp.0": g}}, 0, {{}}
+    for name in tensors:
+        header[name] = {{"dtype": "F32", "shape": q["inputs"][0]["shape"], "data_offsets": [at, at + 4 * count]}}
+        at += 4 * count
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    if q["seed"] >= 0:
+        with open(q["state"], "wb") as f:
+            f.write(struct.pack("<Q", len(text)) + text)
+            for t in tensors.values():
+                f.write(struct.pack(f"<{{count}}f", *t))
+    return {{"seconds": 1.0 if q["layout"] == "contiguous" else 0.5, "apart": 0.0 if q["seed"] >= 0 else 1e-7, "torch": "none"}}
+for text in sys.stdin:
+    print(json.dumps(line(text)), flush=True)
+"""
+
+
+def pairs():
+    """bench_ops beside peers that are made here, which know one operation."""
+    with tempfile.TemporaryDirectory() as folder:
+        def against(start="", factor=1):
+            path = os.path.join(folder, "peer.py")
+            with open(path, "w") as f:
+                f.write(PEER.format(start=start, factor=factor))
+            words = ["--only", "ReLU", "--vs-torch=" + sys.executable, "--peer", path, "--peer-limit", "20", "--json"]
+            return run(OPS, *TINY, *words)
+
+        code, out, said = against()
+        rows = json.loads(out)["rows"] if code == 0 else []
+        result(code == 0 and not said
+               and [(r["op"], r["pass"]) for r in rows] == [("relu", "forward"), ("relu", "with derivatives")],
+               "a peer that computes the same: rows forward and with derivatives", out + said)
+        result(all(r["peer_seconds"] == 0.5 and "channels_last" in r["peer_fastest"]
+                   and r["apart"] < 1e-6 and len(r["peer_settings"]) == 4
+                   and abs(r["ratio_median"] * r["ours_seconds"] - 0.5) < 1e-6 for r in rows),
+               "its fastest setting counts, and the ratio is peer / ours", rows)
+        if rows:
+            tabled(json.loads(out), "| ReLU (`relu`) |")
+        code, out, said = against(factor=1.001)
+        rows = json.loads(out)["rows"] if out else []
+        result(code == 1 and len(rows) == 2 and all(r["ratio_median"] is None for r in rows) and said.count("no ratio") == 2,
+               "a peer that computes something else: no ratio, and exit 1", out + said)
+        code, out, said = against(start="sys.exit('nothing to say')")
+        result(code == 1 and not out and "nothing to say" in said, "a peer that gives up is quoted", said)
+        code, out, said = run(OPS, *TINY, "--only", "ReLU", "--vs-torch=/absent/python")
+        result(code == 1 and "/absent/python" in said, "a Python that is not there is named", said)
 
 
 def refusals():
@@ -74,10 +162,13 @@ def refusals():
         code, out, said = run(ROUND, *TINY, "--vs-torch=" + sys.executable, "--peer", silent, "--json")
         result(code == 1 and not out and "nothing to say" in said and said.count("\n") == 1, "a peer without an answer", said)
     for words in (["--what"], ["--size", "33.5"], ["--size"], ["--repeat", "0"], ["--preset", "huge"], ["--search", "all"],
-                  ["--json=yes"], ["--vs-torch", "--search", "encoder", "--peer", __file__], ["--vs-torch", "--peer", "absent.py"]):
+                  ["--json=yes"], ["--width", "0"], ["--model", "unet"], ["--only", "x"], ["--vs-torch", "--peer", "absent.py"],
+                  ["--vs-torch", "--search", "encoder", "--peer", __file__]):
         code, out, said = run(ROUND, *words)
         result(code == 2 and not out and said.startswith("bench_round: ") and said.count("\n") == 1,
                f"refused in one line: {' '.join(words)}", said)
+    code, out, said = run(HYPERGRADIENT, "--model", "resnet")
+    result(code == 2 and "genseg or unet" in said, "a model that is not there", said)
     code, out, said = run(HYPERGRADIENT, "--hypergradient", "eq9")
     result(code == 2 and "--hypergradient" in said, "bench_hypergradient takes them all", said)
     for program in (HYPERGRADIENT, OPS, ROUND):
@@ -88,5 +179,6 @@ def refusals():
 rounds()
 hypergradients()
 operations()
+pairs()
 refusals()
 tap.done()
