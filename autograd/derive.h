@@ -15,11 +15,12 @@ ht_var hti_pointwise_rule(const hti_call *call, int32_t input, ht_var direction)
 
 /*
  * VJP over ids: cotangent[id] is added to for every leaf that asks. `leaf` marks nodes through which nothing passes.
- * Arrays have `limit` entries, the tape's count when the transform began.
+ * Arrays have `limit` entries, the tape's count when the transform began; those before the first leaf are never touched,
+ * so that the gradient of one step among many costs what that step costs.
  */
 typedef struct hti_walk {
     ht_tape *tape;
-    int32_t limit;
+    int32_t first, limit;
     bool *reached;     /* depends on a leaf through edges that carry a derivative, or is one */
     bool *leaf;
     ht_var *value;     /* cotangents (VJP) or tangents (JVP) by id; empty is zero */

@@ -11,15 +11,15 @@
 
 #include "derive.h"
 
-/* Marks what depends on `input`: carried[] by derivative-carrying edges, any[] by edges of either sort. */
-static bool mark(ht_var input, bool **carried, bool **any)
+/* Marks what depends on `input`, up to `last`: carried[] by derivative-carrying edges, any[] by edges of either sort. */
+static bool mark(ht_var input, int32_t last, bool **carried, bool **any)
 {
     ht_tape *tape = input.tape;
     *carried = calloc((size_t)tape->count, sizeof **carried);
     *any = calloc((size_t)tape->count, sizeof **any);
     if (!*carried || !*any) return false;
     (*carried)[input.id] = (*any)[input.id] = true;
-    for (int32_t id = input.id + 1; id < tape->count; id++) {
+    for (int32_t id = input.id + 1; id <= last; id++) {
         const hti_node *node = &tape->nodes[id];
         for (int32_t k = 0; k < node->inputs; k++) {
             int32_t from = node->in[k].id;
@@ -69,7 +69,7 @@ int ht_reaches(ht_var output, ht_var input, char *cut, size_t cut_bytes)
     if (!ht_ok(output) || !ht_ok(input) || output.tape != input.tape) return 0;
     bool *carried = NULL, *any = NULL;
     int reaches = 0;
-    if (mark(input, &carried, &any)) {
+    if (mark(input, output.id, &carried, &any)) {
         reaches = carried[output.id];
         if (!reaches && cut && cut_bytes) {
             bool once = true;
@@ -112,7 +112,7 @@ ht_vars ht_grad_(ht_var loss, ht_vars inputs, const char *where)
     if (inputs.count < 1 || !hti_walk_begin(&walk, tape, inputs)) return hti_empties(tape, inputs);
     bool *up = calloc((size_t)walk.limit, sizeof *up);
     if (up) up[loss.id] = walk.reached[loss.id];
-    for (int32_t id = loss.id; up && id > 0; id--)
+    for (int32_t id = loss.id; up && id > walk.first; id--)
         for (int32_t k = 0; up[id] && k < tape->nodes[id].inputs; k++)
             if (!walk.leaf[id] && hti_carries(tape->nodes[id].op, k)) up[tape->nodes[id].in[k].id] = true;
     for (int32_t i = 0; up && i < inputs.count; i++) {

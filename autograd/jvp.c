@@ -74,12 +74,12 @@ ht_vars ht_jvp_(ht_vars outputs, ht_vars inputs, ht_vars tangents, const char *w
     bool *needed = calloc((size_t)walk.limit, sizeof *needed);
     ht_var *found = hti_arena_array(&tape->arena, outputs.count, sizeof *found);
     for (int32_t i = 0; needed && i < outputs.count; i++) needed[outputs.at[i].id] = true;
-    for (int32_t id = walk.limit - 1; needed && id > 0; id--)
+    for (int32_t id = walk.limit - 1; needed && id >= walk.first; id--)
         for (int32_t k = 0; needed[id] && k < tape->nodes[id].inputs; k++)
             if (walk.reached[id]) needed[tape->nodes[id].in[k].id] = true;
     for (int32_t i = 0; i < inputs.count; i++)
         walk.value[inputs.at[i].id] = hti_accumulate(walk.value[inputs.at[i].id], tangents.at[i], where);
-    for (int32_t id = 1; needed && id < walk.limit; id++) {
+    for (int32_t id = walk.first; needed && id < walk.limit; id++) {
         if (!needed[id] || walk.leaf[id] || !walk.reached[id] || !moves(&walk, &tape->nodes[id])) continue;
         const char *scope = hti_scope_swap(tape, tape->nodes[id].scope);
         walk.value[id] = push(&walk, (ht_var){tape, id});

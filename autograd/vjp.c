@@ -65,7 +65,7 @@ ht_vars ht_vjp_(ht_vars outputs, ht_vars cotangents, ht_vars inputs, const char 
         walk.value[id] = hti_accumulate(walk.value[id], cotangents.at[i], where);
         if (id > last) last = id;
     }
-    for (int32_t id = last; id > 0; id--) {
+    for (int32_t id = last; id >= walk.first && id > 0; id--) {
         if (!ht_ok(walk.value[id]) || walk.leaf[id]) continue;
         const char *scope = hti_scope_swap(tape, tape->nodes[id].scope);
         pull(&walk, (ht_var){tape, id}, walk.value[id]);

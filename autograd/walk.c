@@ -43,13 +43,13 @@ bool hti_walk_begin(hti_walk *walk, ht_tape *tape, ht_vars leaves)
         hti_walk_end(walk);
         return false;
     }
-    int32_t first = tape->count;
+    walk->first = tape->count;
     for (int32_t i = 0; i < leaves.count; i++) {
         int32_t id = leaves.at[i].id;
         walk->leaf[id] = walk->reached[id] = true;
-        if (id < first) first = id;
+        if (id < walk->first) walk->first = id;
     }
-    for (int32_t id = first + 1; id < walk->limit; id++) {
+    for (int32_t id = walk->first + 1; id < walk->limit; id++) {
         const hti_node *node = &tape->nodes[id];
         for (int32_t k = 0; k < node->inputs && !walk->reached[id]; k++)
             walk->reached[id] = hti_carries(node->op, k) && walk->reached[node->in[k].id];
