@@ -271,11 +271,25 @@ static void last_level(mlo_recording *r)
     if (mlo_check_owners(r) && mlo_find_edges(r, p, r->round.loss[last])) derive(r);
 }
 
+/* Of a round that was refused, every list may still be looked at. */
+static mlo_round given(const mlo_recording *r)
+{
+    mlo_round round = r->round;
+    ht_vars *lists[] = {&round.path, &round.direct, &round.total};
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+        if (!lists[i]->at) *lists[i] = hti_empties(r->args.tape, *lists[i]);
+    for (int32_t i = 0; i < MLO_LEVELS_MAX; i++) {
+        if (!round.gradient[i].at) round.gradient[i] = hti_empties(r->args.tape, round.gradient[i]);
+        if (!round.next[i].at) round.next[i] = hti_empties(r->args.tape, round.next[i]);
+    }
+    return round;
+}
+
 mlo_round mlo_record_(mlo_args args)
 {
     mlo_recording r = {.args = args};
     if (r.args.radius == 0) r.args.radius = 0.01;
-    if (!args.tape || ht_tape_error(args.tape)->status != HT_OK || !mlo_check_levels(&r)) return r.round;
+    if (!args.tape || ht_tape_error(args.tape)->status != HT_OK || !mlo_check_levels(&r)) return given(&r);
     int32_t last = args.count - 1;
     bool holds = false;
     for (int32_t i = 0; i < last; i++) holds = holds || args.levels[i].hold;
@@ -285,7 +299,7 @@ mlo_round mlo_record_(mlo_args args)
         r.latest[i] = -1;
     }
     for (int32_t i = 0; i < last; i++)
-        if (!turn(&r, i)) return r.round;
+        if (!turn(&r, i)) return given(&r);
     if (args.method != MLO_NONE) last_level(&r);
-    return r.round;
+    return given(&r);
 }
