@@ -223,10 +223,12 @@ static json_t *describe(const bench_options *options, const json_t *ours, size_t
     json_t *result = json_pack("{s:o, s:n, s:n, s:n, s:n, s:I, s:[]}", "ours_seconds", bench_real(seconds), "peer_seconds",
                                "ratio_median", "ratio_spread", "memory_ratio", "peak_bytes", (json_int_t)peak, "peer_settings");
     json_object_set(result, "phases", json_object_get(ours, "phases"));
+    json_object_set(result, "kinds", json_object_get(ours, "kinds"));
     json_object_set_new(result, "flop", bench_real(flop));
     json_object_set_new(result, "flop_per_second", bench_real(flop / seconds));
     json_object_set_new(result, "fraction_of_peak", bench_real(rate));
-    static const char *const same[] = {"kernels", "arena_bytes", "seconds_all", "losses", "hypergradient"};
+    static const char *const same[] = {"kernels", "arena_bytes", "value_bytes", "record_seconds", "plan_seconds",
+                                       "primitives_seconds", "first_seconds", "seconds_all", "losses", "hypergradient"};
     for (size_t i = 0; i < sizeof same / sizeof same[0]; i++) json_object_set(result, same[i], json_object_get(ours, same[i]));
     json_object_set_new(result, "options", json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:s, s:s, s:i}", "size", o->size, "batch",
                         o->batch, "generator_width", o->generator_width, "generator_levels", o->generator_levels,

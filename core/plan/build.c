@@ -281,8 +281,11 @@ static ht_status choose(builder *b, const hti_kernel *kernel, const void *attrib
     tensors[inputs] = tensor_of(value_at(b, out), order);
     ht_status status = HT_OK;
     ht_error error = {0};
-    if (kernel->prepare)
+    if (kernel->prepare) {
+        const int64_t start = hti_nanoseconds();
         status = kernel->prepare(attributes, tensors, inputs, &tensors[inputs], p->threads, choice, &error);
+        p->facts.prepare_seconds += (double)(hti_nanoseconds() - start) * 1e-9;
+    }
     if (status != HT_OK)
         ht_fail(b->error, status, "%s: %s \"%s\": %.300s", b->node->where, b->node->op->name, b->node->scope,
                 error.message);

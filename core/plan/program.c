@@ -3,7 +3,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "plan/plan.h"
 
@@ -165,13 +164,6 @@ static bool all_finite(const hti_tensor *t)
     return true;
 }
 
-static int64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
 static ht_status commit(ht_program *p)
 {
     for (int32_t i = 0; i < p->commits.count; i++) {
@@ -191,9 +183,9 @@ ht_status ht_run(ht_program *p)
         if (p->interrupt && *p->interrupt)
             return ht_fail(&p->error, HT_EINTERRUPTED, "run: stopped on request before step %d of %d; nothing was changed",
                            (int)s, (int)p->steps.count);
-        int64_t start = p->profile ? now_ns() : 0;
+        int64_t start = p->profile ? hti_nanoseconds() : 0;
         ht_status status = run_step(p, step);
-        if (p->profile) step->nanoseconds += (double)(now_ns() - start);
+        if (p->profile) step->nanoseconds += (double)(hti_nanoseconds() - start);
         if (status == HT_EINVALID) /* a kernel that reads places looks at them only here */
             return ht_fail(&p->error, status, "%s: %s \"%s\": an index is outside of its axis; expected 0 to the axis's size "
                            "less 1", step->where, step->op->name, step->scope);
