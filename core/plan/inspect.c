@@ -58,8 +58,8 @@ void ht_program_dump(const ht_program *p, FILE *file)
         if (step->group) dump_group(p, step, file);
     }
     for (int32_t i = 0; i < p->commits.count; i++)
-        fprintf(file, "commit \"%s\" <- v%d\n", ht_store_name(p->commits.at[i].store, p->commits.at[i].index),
-                (int)p->commits.at[i].value);
+        fprintf(file, "commit \"%s\" <- v%d%s\n", ht_store_name(p->commits.at[i].store, p->commits.at[i].index),
+                (int)p->commits.at[i].value, p->commits.at[i].in_place ? " in place" : "");
 }
 
 typedef struct share {

@@ -104,7 +104,7 @@ static void find_lifetimes(ht_program *p)
 
 /* ---- results in the memory of inputs that die ---- */
 
-static bool same_places(const hti_value *a, const hti_value *b)
+bool hti_same_places(const hti_value *a, const hti_value *b)
 {
     if (a->dtype != b->dtype || a->view || b->view || a->shape.rank != b->shape.rank) return false;
     for (int32_t k = 0; k < a->shape.rank; k++)
@@ -112,8 +112,7 @@ static bool same_places(const hti_value *a, const hti_value *b)
     return true;
 }
 
-/* The last member that reads input k of a group; of a single op, the op. */
-static int32_t last_reader(const hti_step *step, int32_t k)
+int32_t hti_last_reader(const hti_step *step, int32_t k)
 {
     int32_t last = 0;
     for (int32_t m = 0; step->group && m < step->group->members; m++)
@@ -130,13 +129,14 @@ static void place_over_input(ht_program *p, int32_t s, int32_t out, int32_t memb
 {
     const hti_step *step = &p->steps.at[s];
     const hti_value *result = &p->values.at[out];
+    if (p->buffers.at[result->buffer].fixed) return;
     for (int32_t k = 0; k < step->inputs; k++) {
         const int32_t from = moved[p->values.at[step->in[k]].buffer];
         const hti_buffer *buffer = &p->buffers.at[from];
         bool fits = !buffer->fixed && buffer->last == s && buffer->bytes == p->buffers.at[result->buffer].bytes;
         for (int32_t i = 0; fits && i < step->inputs; i++)
             if (moved[p->values.at[step->in[i]].buffer] == from)
-                fits = same_places(&p->values.at[step->in[i]], result) && last_reader(step, i) <= member;
+                fits = hti_same_places(&p->values.at[step->in[i]], result) && hti_last_reader(step, i) <= member;
         if (!fits) continue;
         moved[result->buffer] = from;
         p->buffers.at[from].last = p->buffers.at[result->buffer].last;
@@ -264,6 +264,7 @@ static ht_status fill_step(ht_program *p, hti_step *step, ht_error *error)
 
 ht_status hti_plan_layout(ht_program *p, ht_error *error)
 {
+    if (hti_plan_commit(p, error) != HT_OK) return error->status;
     find_lifetimes(p);
     if (reuse_inputs(p, error) != HT_OK) return error->status;
     if (place(p, error) != HT_OK) return error->status;

@@ -168,6 +168,7 @@ static ht_status commit(ht_program *p)
 {
     for (int32_t i = 0; i < p->commits.count; i++) {
         const hti_commit *commit = &p->commits.at[i];
+        if (commit->in_place) continue;
         const hti_value *value = &p->values.at[commit->value];
         size_t bytes = (size_t)ht_shape_count(value->shape) * ht_dtype_bytes(value->dtype);
         memcpy(ht_store_data(commit->store, commit->index), (char *)p->arena + p->buffers.at[value->buffer].offset, bytes);
@@ -180,7 +181,7 @@ ht_status ht_run(ht_program *p)
     if (p->error.status != HT_OK) return p->error.status;
     for (int32_t s = 0; s < p->steps.count; s++) {
         hti_step *step = &p->steps.at[s];
-        if (p->interrupt && *p->interrupt)
+        if (s < p->commit_section && p->interrupt && *p->interrupt)
             return ht_fail(&p->error, HT_EINTERRUPTED, "run: stopped on request before step %d of %d; nothing was changed",
                            (int)s, (int)p->steps.count);
         int64_t start = p->profile ? hti_nanoseconds() : 0;
