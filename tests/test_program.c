@@ -157,6 +157,33 @@ static void test_commit(void)
     tap_ok(ht_store_free(a) == HT_OK && ht_store_free(b) == HT_OK, "without a program the stores are freed");
 }
 
+/* A pointwise op of values that all repeat along an axis is computed once for it. */
+static void test_repeated(void)
+{
+    ht_error error = {0};
+    ht_tape *tape = ht_tape_new(HT_F64);
+    const ht_shape whole = HT_SHAPE(2, 3, 4, 5);
+    ht_var a = ht_input(tape, "a", HT_SHAPE(1, 3, 1, 1)), b = ht_input(tape, "b", HT_SHAPE(1, 1, 4, 1));
+    ht_var both = ht_tanh(ht_add(ht_broadcast_to(a, whole), ht_broadcast_to(b, whole)));
+    ht_program *p = ht_compile(tape, device, ht_list(both, ht_sum_to(both, HT_SHAPE(1, 3, 1, 1))), .error = &error, .check = 1);
+    if (!tap_ok(p != NULL, "repeated values compile: %s", error.message)) return;
+    double x[3] = {0.1, 0.2, 0.3}, y[4] = {-1, 0, 1, 2}, got[120], sums[3];
+    int32_t steps = 0, wrong = 0;
+    for (int32_t s = 0; s < p->steps.count; s++)
+        if (p->steps.at[s].op->id == HTI_OP_tanh && p->steps.at[s].kind == HTI_STEP_OP)
+            steps += ht_shape_count(p->values.at[p->steps.at[s].out].shape) == 12;
+    ht_set(p, a, x, 3);
+    ht_set(p, b, y, 4);
+    tap_ok(ht_run(p) == HT_OK && ht_get_at(p, 0, got, 120) == HT_OK && ht_get_at(p, 1, sums, 3) == HT_OK, "and run");
+    for (int32_t i = 0; i < 120; i++) wrong += fabs(got[i] - tanh(x[i / 20 % 3] + y[i / 5 % 4])) > 1e-15;
+    double sum = 0;
+    for (int32_t i = 0; i < 4; i++) sum += 10 * tanh(x[1] + y[i]);
+    tap_ok(steps == 1 && wrong == 0 && fabs(sums[1] - sum) < 1e-13, "a pointwise op of values that repeat is computed once (%d off)",
+           (int)wrong);
+    ht_program_free(p);
+    ht_tape_free(tape);
+}
+
 /* ---- updates in place ---- */
 
 enum { TENSORS = 8, IN_PLACE_SEEDS = 60 };
@@ -448,6 +475,7 @@ int main(void)
     if (!tap_ok(device != NULL, "device: %s", error.message)) return tap_done();
     test_interrupt();
     test_commit();
+    test_repeated();
     test_in_place();
     test_odd();
     test_texts();
