@@ -159,8 +159,19 @@ static bool has_rows(hti_loop *loop)
     return loop->rank > 1 && loop->stride[0][inner] == 1 && loop->stride[1][inner] == 1;
 }
 
+static void copy_row_range(void *context, int64_t begin, int64_t end)
+{
+    const block_context *c = context;
+    const int64_t to = c->loop.stride[0][0] * c->bytes, from = c->loop.stride[1][0] * c->bytes;
+    copy_rows(c->to + begin * to, to, c->from + begin * from, from, end - begin, c->loop.dim[1] * c->bytes);
+}
+
 static void run_blocks(block_context *c, int32_t threads)
 {
+    if (c->loop.rank == 2 && c->plane == 0) {
+        hti_parallel_for(threads, c->loop.dim[0], HTI_GRAIN / c->loop.dim[1] + 1, copy_row_range, c);
+        return;
+    }
     int64_t blocks = 1;
     for (int32_t k = 0; k < c->outer; k++) blocks *= c->loop.dim[k];
     const int64_t each = c->plane > 0 ? c->plane : c->loop.count / blocks;
@@ -176,7 +187,7 @@ ht_status hti_copy(const hti_tensor *from, const hti_tensor *to, int32_t threads
     const hti_loop loop = hti_loop_make(operand, 2);
     if (loop.count == 0) return HT_OK;
     block_context rows = {.loop = loop, .to = to->data, .from = from->data, .bytes = (int64_t)ht_dtype_bytes(to->dtype)};
-    if (has_rows(&rows.loop) && rows.loop.rank > 2 && rows.loop.dim[rows.loop.rank - 1] * rows.bytes <= SHORT_BYTES) {
+    if (has_rows(&rows.loop) && rows.loop.dim[rows.loop.rank - 1] * rows.bytes <= SHORT_BYTES) {
         rows.outer = rows.loop.rank - 2;
         run_blocks(&rows, threads);
         return HT_OK;

@@ -18,8 +18,18 @@ static void HT_NAME(sum_columns)(T *acc, const T *x, hti_walk *walk, int64_t lin
 {
     memset(acc, 0, (size_t)n * sizeof(T));
     int64_t line = 0;
+    const T *row[ROWS];
+    if (walk->rank == 1) { /* rows at one distance, as of images channels last */
+        const int64_t step = walk->stride[0];
+        x += walk->offset;
+        for (; line + ROWS <= lines; line += ROWS, x += ROWS * step) {
+            for (int32_t k = 0; k < ROWS; k++) row[k] = x + k * step;
+            HT_NAME(add_rows)(acc, row, n, stride);
+        }
+        for (; line < lines; line++, x += step) HTI_EACH(acc[i] += x[i * stride]);
+        return;
+    }
     for (; line + ROWS <= lines; line += ROWS) {
-        const T *row[ROWS];
         for (int32_t k = 0; k < ROWS; k++) {
             row[k] = x + walk->offset;
             hti_walk_next(walk);
@@ -27,8 +37,8 @@ static void HT_NAME(sum_columns)(T *acc, const T *x, hti_walk *walk, int64_t lin
         HT_NAME(add_rows)(acc, row, n, stride);
     }
     for (; line < lines; line++) {
-        const T *row = x + walk->offset;
-        HTI_EACH(acc[i] += row[i * stride]);
+        const T *last = x + walk->offset;
+        HTI_EACH(acc[i] += last[i * stride]);
         hti_walk_next(walk);
     }
 }
