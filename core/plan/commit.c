@@ -62,7 +62,7 @@ static void mark_reads(committer *c)
 static bool updates(const committer *c, const hti_step *step)
 {
     const bool pointwise = step->kind == HTI_STEP_GROUP || (step->kind == HTI_STEP_OP && step->kernel->pointwise);
-    bool all = pointwise && !step->choice.state && step->scratch == HTI_NOWHERE;
+    bool all = pointwise && results(step) > 0 && !(step->group && step->group->sums > 0);
     for (int32_t k = 0; all && k < results(step); k++) {
         const int32_t buffer = c->p->values.at[result(step, k)].buffer;
         all = c->commit[buffer] >= 0 && !c->read[buffer] && !c->p->buffers.at[buffer].fixed;

@@ -36,6 +36,11 @@ static void dump_group(const ht_program *p, const hti_step *step, FILE *file)
         }
         fprintf(file, "\n");
     }
+    for (int32_t k = 0; k < group->sums; k++) {
+        const int32_t value = step->sums[k].value;
+        fprintf(file, "         sum of m%d over rows of %lld -> v%d at %zu\n", (int)group->sum[k].member,
+                (long long)group->columns, (int)value, p->buffers.at[p->values.at[value].buffer].offset);
+    }
 }
 
 void ht_program_dump(const ht_program *p, FILE *file)

@@ -97,6 +97,10 @@ static void find_lifetimes(ht_program *p)
         begins(p, step->scratch, s);
         for (int32_t k = 0; step->group && k < step->group->outputs; k++)
             begins(p, p->values.at[step->group_out[k]].buffer, s);
+        for (int32_t k = 0; step->group && k < step->group->sums; k++) {
+            begins(p, p->values.at[step->sums[k].value].buffer, s);
+            begins(p, step->sums[k].scratch, s);
+        }
     }
     for (int32_t i = 0; i < p->outputs; i++) lasts(p, p->values.at[p->output_values[i]].buffer, INT32_MAX);
     for (int32_t i = 0; i < p->commits.count; i++) lasts(p, p->values.at[p->commits.at[i].value].buffer, INT32_MAX);
@@ -248,6 +252,10 @@ static ht_status fill_step(ht_program *p, hti_step *step, ht_error *error)
             step->group->input[k].data = address(p, p->values.at[step->in[k]].buffer);
         for (int32_t k = 0; k < step->group->outputs; k++)
             step->group->output[k] = address(p, p->values.at[step->group_out[k]].buffer);
+        for (int32_t k = 0; k < step->group->sums; k++) {
+            step->group->sum[k].output = address(p, p->values.at[step->sums[k].value].buffer);
+            if (step->sums[k].scratch != HTI_NOWHERE) step->group->sum[k].scratch = address(p, step->sums[k].scratch);
+        }
         return HT_OK;
     }
     step->tensors = hti_arena_array(&p->texts, step->inputs + 1, sizeof *step->tensors);

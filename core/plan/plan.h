@@ -33,6 +33,11 @@ typedef struct hti_value {
     int32_t in_order[2];  /* this value, dense, in ROW and in LAST order; HTI_NOWHERE until asked for */
 } hti_value;
 
+/* Of a sum within a group: its value, and its buffer of partial sums or HTI_NOWHERE. */
+typedef struct hti_sum_places {
+    int32_t value, scratch;
+} hti_sum_places;
+
 typedef enum hti_step_kind { HTI_STEP_OP, HTI_STEP_COPY, HTI_STEP_PACK, HTI_STEP_GROUP } hti_step_kind;
 
 typedef struct hti_step {
@@ -52,6 +57,7 @@ typedef struct hti_step {
     void *pack_state;        /* lent: the state of the op that asked first */
     hti_group *group;        /* of a group, whose inputs are the step's; */
     const int32_t *group_out; /* and the values that are its outputs     */
+    const hti_sum_places *sums; /* as many as the group has */
     hti_tensor *tensors;     /* inputs, then the result: filled at the end */
     double nanoseconds;      /* profile */
 } hti_step;

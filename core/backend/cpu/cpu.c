@@ -41,4 +41,5 @@ static void *allocate(size_t bytes)
 }
 
 const hti_backend hti_backend_cpu = {
-    .name = "cpu", .kernels = kernels, .copy = hti_copy, .run_group = hti_cpu_group, .allocate = allocate, .release = free};
+    .name = "cpu", .kernels = kernels, .copy = hti_copy, .run_group = hti_cpu_group,
+    .group_sum = hti_cpu_group_sum, .allocate = allocate, .release = free};
