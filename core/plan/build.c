@@ -441,7 +441,7 @@ static void finish(builder *b, ht_vars outputs)
         b->node = hti_node_of(slot->value);
         int32_t value = settled(b, p->node_value[slot->value.id]);
         hti_commit *commit = HTI_PUSH(p->commits);
-        if (commit) *commit = (hti_commit){slot->store, slot->index, value};
+        if (commit) *commit = (hti_commit){.store = slot->store, .index = slot->index, .value = value};
         else b->short_of_memory = true;
     }
 }
