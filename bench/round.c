@@ -30,6 +30,7 @@ typedef struct bench_case {
     ht_vars hypergradient;
     ht_var losses[5];
     ht_program *program;
+    double record_seconds, compile_seconds;
 } bench_case;
 
 static const char *const loss_names[] = {"gan", "disc", "fake", "real", "val"};
@@ -177,8 +178,12 @@ static void prepare(bench_case *c)
     if (c->error->status == HT_OK) make_given(c);
     if (c->error->status == HT_OK && c->file) take_file(c);
     if (c->error->status != HT_OK) return;
+    double start = bench_now();
     ht_vars outputs = record(c);
+    c->record_seconds = bench_now() - start;
+    start = bench_now();
     c->program = ht_compile(c->levels.tape, c->device, outputs, .error = c->error, .profile = 1);
+    c->compile_seconds = bench_now() - start;
     for (int32_t i = 0; c->program && i < ht_store_count(c->given); i++)
         if (ht_has_input(c->program, ht_store_name(c->given, i)))
             ht_set_named(c->program, ht_store_name(c->given, i), ht_store_data(c->given, i),
@@ -200,13 +205,14 @@ static const char *phase_of(const bench_step *step, bool *validated)
     return (*validated ? after : before)[letter - letters];
 }
 
-static json_t *phases(const bench_case *c)
+/* Seconds, bytes, operations and steps, added up by phase, or by what a step does. */
+static json_t *shares(const bench_case *c, bool by_phase)
 {
     json_t *all = json_object();
     bool validated = false;
     for (int32_t i = 0; i < bench_steps(c->program); i++) {
         bench_step step = bench_step_at(c->program, i);
-        const char *name = phase_of(&step, &validated);
+        const char *name = by_phase ? phase_of(&step, &validated) : step.name;
         json_t *phase = json_object_get(all, name);
         double seconds = step.seconds / c->rounds, gigabytes = step.bytes * 1e-9, flop = step.flop;
         json_int_t kernels = 1;
@@ -272,8 +278,13 @@ static void run(bench_case *c, json_t *answer)
     }
     json_object_set_new(answer, "seconds", bench_real(bench_median(seconds, c->rounds)));
     json_object_set_new(answer, "seconds_all", all);
-    json_object_set_new(answer, "phases", phases(c));
+    json_object_set_new(answer, "phases", shares(c, true));
+    json_object_set_new(answer, "kinds", shares(c, false));
     ht_program_facts facts = ht_program_describe(c->program);
+    json_object_set_new(answer, "record_seconds", json_real(c->record_seconds));
+    json_object_set_new(answer, "plan_seconds", json_real(c->compile_seconds - facts.prepare_seconds));
+    json_object_set_new(answer, "primitives_seconds", json_real(facts.prepare_seconds));
+    json_object_set_new(answer, "value_bytes", json_integer((json_int_t)facts.value_bytes));
     json_object_set_new(answer, "flop", json_real(facts.flop));
     json_object_set_new(answer, "kernels", json_integer(facts.instructions));
     json_object_set_new(answer, "arena_bytes", json_integer((json_int_t)facts.arena_bytes));

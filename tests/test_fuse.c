@@ -1,6 +1,7 @@
 /*
  * Fused groups against one op at a time (check mode fuses nothing): equal bits. Random graphs of pointwise ops over images
- * in both physical orders, over weights and small vectors, with broadcasts, sums and aliases between; then training steps.
+ * in both physical orders, over weights and small vectors, with broadcasts, sums and aliases between; then training
+ * steps. Sums within groups are compared like all else.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,11 +11,13 @@
 #include <ht/random.h>
 
 #include "kit.h"
+#include "plan/plan.h"
 #include "tap.h"
 
 enum { VALUES = 96, OUTPUTS = 6, STEPS = 3 };
 
 static ht_device *devices[3]; /* by number of threads */
+static int32_t sums_in_groups, sums_alone; /* of the programs on one thread */
 
 /* ---- random graphs ---- */
 
@@ -39,7 +42,7 @@ static ht_var any(graph *g)
 static ht_var repeated(graph *g)
 {
     ht_shape part = g->shape;
-    const int32_t kept = draw(g, 1 << part.rank);
+    const int32_t kept = draw(g, 2) ? 2 : draw(g, 1 << part.rank); /* often but the channels, whose sums join groups */
     for (int32_t k = 0; k < part.rank; k++)
         if (!(kept >> k & 1)) part.dim[k] = 1;
     ht_var small = ht_mean_to(any(g), part);
@@ -125,6 +128,15 @@ static int agree(ht_program *a, ht_program *b, int64_t count, ht_dtype dtype)
     return equal;
 }
 
+static void count_sums(const ht_program *p)
+{
+    for (int32_t s = 0; s < p->steps.count; s++) {
+        const hti_step *step = &p->steps.at[s];
+        sums_in_groups += step->group ? step->group->sums : 0;
+        sums_alone += step->kind == HTI_STEP_OP && step->op->id == HTI_OP_sum_to;
+    }
+}
+
 static void test_random(ht_dtype dtype, ht_shape shape, uint64_t seeds)
 {
     char text[HT_SHAPE_TEXT];
@@ -136,6 +148,7 @@ static void test_random(ht_dtype dtype, ht_shape shape, uint64_t seeds)
         if (plain && one && two) {
             fused += ht_program_describe(one).fused;
             groups += ht_program_describe(one).groups;
+            count_sums(one);
             alone += ht_program_describe(plain).groups;
             unequal += !agree(plain, one, ht_shape_count(shape), dtype);
             threads_differ += !agree(two, one, ht_shape_count(shape), dtype);
@@ -150,6 +163,71 @@ static void test_random(ht_dtype dtype, ht_shape shape, uint64_t seeds)
     tap_ok(threads_differ == 0, "%s %s: and those on two threads", ht_dtype_name(dtype), text);
     tap_ok(groups > 0 && fused >= 2 * groups && alone == 0, "%s %s: %d steps in %d groups; none in check mode",
            ht_dtype_name(dtype), text, (int)fused, (int)groups);
+}
+
+/* ---- sums within groups ---- */
+
+enum { CHAIN = 10 };
+
+/* A chain of pointwise steps over rows of columns, each result summed over the rows; some are outputs themselves. */
+static ht_program *chain_program(ht_dtype dtype, ht_shape shape, uint64_t seed, int32_t threads, int32_t check)
+{
+    ht_error error = {0};
+    graph g = {.tape = ht_tape_new(dtype), .seed = seed, .shape = shape};
+    ht_shape columns = shape;
+    columns.dim[0] = 1;
+    ht_var x = ht_input(g.tape, "x", shape), row = ht_input(g.tape, "y", columns), outputs[CHAIN + 2];
+    g.value[g.count++] = x;
+    for (int32_t i = 0; i < CHAIN; i++) {
+        ht_var a = any(&g), b = draw(&g, 3) ? any(&g) : ht_broadcast_to(row, shape);
+        a = draw(&g, 2) ? ht_tanh(ht_add(a, b)) : ht_scale(ht_mul(a, b), 0.7);
+        g.value[g.count++] = a;
+        outputs[i] = ht_sum_to(a, columns);
+    }
+    outputs[CHAIN] = ht_sum_to(g.value[draw(&g, g.count)], columns);
+    outputs[CHAIN + 1] = ht_mul(outputs[0], outputs[CHAIN - 1]);
+    ht_var total = ht_sum(g.value[1 + draw(&g, CHAIN)]); /* what is read by others too is written */
+    outputs[CHAIN + 1] = ht_add(outputs[CHAIN + 1], ht_broadcast_to(ht_reshape(total, HT_SHAPE(1, 1)), columns));
+    ht_program *p = ht_compile(g.tape, devices[threads], ht_list_(outputs, CHAIN + 2), .error = &error, .check = check);
+    if (!p) tap_ok(0, "compiles: %s", error.message);
+    ht_tape_free(g.tape);
+    return p;
+}
+
+static void test_chains(ht_dtype dtype, ht_shape shape)
+{
+    const int64_t count = ht_shape_count(shape), columns = shape.dim[1];
+    const size_t each = ht_dtype_bytes(dtype), bytes = (size_t)(columns * (CHAIN + 2)) * each;
+    double *numbers = malloc((size_t)count * sizeof *numbers);
+    char *in = malloc((size_t)count * each), *got[3];
+    kit_fill(numbers, count, 1, -2, 2);
+    for (int64_t i = 0; i < count; i++) {
+        if (dtype == HT_F32) ((float *)(void *)in)[i] = (float)numbers[i];
+        else ((double *)(void *)in)[i] = numbers[i];
+    }
+    int32_t differ = 0, before = sums_in_groups;
+    for (uint64_t seed = 1; seed <= 8; seed++) {
+        for (int32_t k = 0; k < 3; k++) { /* check mode; fused; fused on two threads */
+            ht_program *p = chain_program(dtype, shape, seed, k == 2 ? 2 : 1, k == 0);
+            got[k] = calloc(1, bytes);
+            if (p) {
+                ht_set_named(p, "x", in, count);
+                ht_set_named(p, "y", in, columns);
+                if (k == 1) count_sums(p);
+                differ += ht_run(p) != HT_OK;
+                for (int32_t i = 0; i < CHAIN + 2; i++)
+                    differ += ht_get_at(p, i, got[k] + (size_t)(i * columns) * each, columns) != HT_OK;
+            }
+            ht_program_free(p);
+        }
+        differ += memcmp(got[0], got[1], bytes) != 0 || memcmp(got[0], got[2], bytes) != 0;
+        for (int32_t k = 0; k < 3; k++) free(got[k]);
+    }
+    char text[HT_SHAPE_TEXT];
+    tap_ok(differ == 0, "%s %s: sums of chains have the bits of sums alone, %d within groups", ht_dtype_name(dtype),
+           ht_shape_text(shape, text), (int)(sums_in_groups - before));
+    free(numbers);
+    free(in);
 }
 
 /* ---- training steps ---- */
@@ -238,11 +316,20 @@ int main(void)
         const ht_dtype dtype = k ? HT_F64 : HT_F32;
         test_random(dtype, HT_SHAPE(2, 12, 24, 25), 6);
         test_random(dtype, HT_SHAPE(3, 7, 5, 3), 12);
+        test_random(dtype, HT_SHAPE(3, 20, 19, 33), 3);
+        test_random(dtype, HT_SHAPE(2, 128, 9, 7), 6);
         test_random(dtype, HT_SHAPE(150, 140), 4);
+        test_random(dtype, HT_SHAPE(1333, 60), 3);
         test_random(dtype, HT_SHAPE(2, 3, 4, 5, 6), 8);
         test_random(dtype, HT_SHAPE(1), 4);
+        test_chains(dtype, HT_SHAPE(2085, 16));
+        test_chains(dtype, HT_SHAPE(900, 64));
+        test_chains(dtype, HT_SHAPE(67, 12));
+        test_chains(dtype, HT_SHAPE(300, 160));
         test_training(dtype);
     }
+    tap_ok(sums_in_groups > 100 && sums_alone > 100, "%d sums are parts of groups, %d stand alone", (int)sums_in_groups,
+           (int)sums_alone);
     for (int32_t threads = 1; threads <= 2; threads++) ht_device_close(devices[threads]);
     return tap_done();
 }

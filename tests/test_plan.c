@@ -36,6 +36,10 @@ static span *lives_of(const ht_program *p)
         if (step->out != HTI_NOWHERE) touch(life, p->values.at[step->out].buffer, s);
         for (int32_t k = 0; step->group && k < step->group->outputs; k++)
             touch(life, p->values.at[step->group_out[k]].buffer, s);
+        for (int32_t k = 0; step->group && k < step->group->sums; k++) {
+            touch(life, p->values.at[step->sums[k].value].buffer, s);
+            if (step->sums[k].scratch != HTI_NOWHERE) touch(life, step->sums[k].scratch, s);
+        }
         if (step->scratch != HTI_NOWHERE) touch(life, step->scratch, s);
         if (step->packed != HTI_NOWHERE) touch(life, step->packed, s);
         for (int32_t k = 0; k < HTI_MAX_PACKED; k++)

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include <ht/nn.h>
+#include <ht/random.h>
 
 #include "kit.h"
 #include "plan/plan.h"
@@ -154,6 +155,122 @@ static void test_commit(void)
     tap_ok(memcmp(got, two, sizeof two) == 0, "the next run reads what the last one wrote");
     ht_program_free(p);
     tap_ok(ht_store_free(a) == HT_OK && ht_store_free(b) == HT_OK, "without a program the stores are freed");
+}
+
+/* A pointwise op of values that all repeat along an axis is computed once for it. */
+static void test_repeated(void)
+{
+    ht_error error = {0};
+    ht_tape *tape = ht_tape_new(HT_F64);
+    const ht_shape whole = HT_SHAPE(2, 3, 4, 5);
+    ht_var a = ht_input(tape, "a", HT_SHAPE(1, 3, 1, 1)), b = ht_input(tape, "b", HT_SHAPE(1, 1, 4, 1));
+    ht_var both = ht_tanh(ht_add(ht_broadcast_to(a, whole), ht_broadcast_to(b, whole)));
+    ht_vars outputs = ht_list(both, ht_sum_to(both, HT_SHAPE(1, 3, 1, 1)));
+    ht_program *p = ht_compile(tape, device, outputs, .error = &error, .check = 1);
+    if (!tap_ok(p != NULL, "repeated values compile: %s", error.message)) return;
+    double x[3] = {0.1, 0.2, 0.3}, y[4] = {-1, 0, 1, 2}, got[120], sums[3];
+    int32_t steps = 0, wrong = 0;
+    for (int32_t s = 0; s < p->steps.count; s++)
+        if (p->steps.at[s].op->id == HTI_OP_tanh && p->steps.at[s].kind == HTI_STEP_OP)
+            steps += ht_shape_count(p->values.at[p->steps.at[s].out].shape) == 12;
+    ht_set(p, a, x, 3);
+    ht_set(p, b, y, 4);
+    tap_ok(ht_run(p) == HT_OK && ht_get_at(p, 0, got, 120) == HT_OK && ht_get_at(p, 1, sums, 3) == HT_OK, "and run");
+    for (int32_t i = 0; i < 120; i++) wrong += fabs(got[i] - tanh(x[i / 20 % 3] + y[i / 5 % 4])) > 1e-15;
+    double sum = 0;
+    for (int32_t i = 0; i < 4; i++) sum += 10 * tanh(x[1] + y[i]);
+    tap_ok(steps == 1 && wrong == 0 && fabs(sums[1] - sum) < 1e-13, "a pointwise op of values that repeat is computed once (%d off)",
+           (int)wrong);
+    ht_program_free(p);
+    ht_tape_free(tape);
+}
+
+/* ---- updates in place ---- */
+
+enum { TENSORS = 8, IN_PLACE_SEEDS = 60 };
+
+static const ht_shape tensor_shapes[2] = {{2, {4, 5}}, {2, {1, 5}}};
+
+/* Half of the tensors are rows: one that repeats must not be changed under who reads it. */
+static ht_store *random_store(uint64_t seed)
+{
+    ht_error error = {0};
+    ht_store *store = ht_store_new(device);
+    for (int32_t i = 0; i < TENSORS; i++) {
+        double numbers[20];
+        char name[8];
+        snprintf(name, sizeof name, "t%d", (int)i);
+        kit_fill(numbers, 20, seed * TENSORS + (uint64_t)i, -1, 1);
+        ht_store_add(store, name, HT_F64, tensor_shapes[i % 2], HT_PARAMETER, &error);
+        ht_store_set(store, name, numbers, ht_shape_count(tensor_shapes[i % 2]), &error);
+    }
+    return store;
+}
+
+/* Writes some tensors by random pointwise steps from others, sums and products that stay out of the commit section. */
+static ht_program *random_updates(ht_store *store, uint64_t seed, int32_t check, ht_error *error)
+{
+    uint64_t drawn = 0;
+    ht_tape *tape = ht_tape_new(HT_F64);
+    ht_var old[TENSORS], made[2 * TENSORS], keep = {0};
+    for (int32_t i = 0; i < TENSORS; i++) old[i] = ht_read_one(tape, store, ht_store_name(store, i));
+    for (int32_t i = 0; i < 2 * TENSORS; i++) {
+        const uint64_t word = ht_random_word(seed, 1, drawn++);
+        ht_var a = old[word % TENSORS], b = old[word >> 8 & (TENSORS - 1)];
+        if (i > 0 && (word >> 16 & 3) == 0) b = made[word >> 20 & (uint64_t)(i - 1)];
+        if ((word >> 24 & 3) == 0) b = ht_mean(ht_square(b));
+        if ((word >> 26 & 7) == 0) a = ht_matmul(ht_matmul(a, a, .transpose_b = 1), a);
+        made[i] = ht_tanh(ht_add(ht_scale(a, 0.9), ht_mul(ht_sin(a), b)));
+        if (i == 0) keep = ht_mean(made[0]);
+    }
+    for (int32_t i = 0; i < TENSORS - 1; i++) {
+        const uint64_t word = ht_random_word(seed, 2, drawn++);
+        ht_var next = made[word % (2 * TENSORS)];
+        if ((word >> 8 & 7) == 0) next = old[word >> 12 & (TENSORS - 1)];
+        if ((word >> 16 & 7) == 0) continue;
+        const bool fits = ht_shape_count(ht_var_shape(next)) == ht_shape_count(tensor_shapes[i % 2]);
+        if (fits && ht_random_word(seed, 3, drawn) % 2 == 0) { /* a value that others read too */
+            ht_write_one(store, ht_store_name(store, i), next);
+            continue;
+        }
+        next = ht_broadcast_to(ht_mean_to(next, HT_SHAPE(1, 5)), tensor_shapes[i % 2]);
+        /* by another's old value, of the same shape or a row that repeats */
+        const int32_t other = (int32_t)(word >> 25) & (TENSORS - 1);
+        if ((word >> 24 & 1) != 0 && (other % 2 == 1 || i % 2 == 0)) next = ht_mul(old[other], next);
+        if ((word >> 28 & 1) != 0) next = ht_add(ht_exp(ht_scale(next, 0.1)), ht_tanh(old[i]));
+        if ((word >> 20 & 3) != 0) next = ht_add(ht_scale(old[i], 0.5), ht_mul(next, ht_abs(old[i])));
+        ht_write_one(store, ht_store_name(store, i), next);
+        if (i == 0 && seed % 2 == 0) keep = ht_mean(ht_square(ht_mean_to(next, HT_SHAPE(1, 5))));
+        if (i == 1 && seed % 4 == 0)
+            ht_write_one(store, ht_store_name(store, 7), ht_scale(ht_broadcast_to(keep, HT_SHAPE(1, 5)), 2));
+    }
+    ht_program *p = ht_compile(tape, device, ht_list(keep), .error = error, .check = check);
+    ht_tape_free(tape);
+    return p;
+}
+
+/* Check mode writes stores by copies alone. */
+static void test_in_place(void)
+{
+    int32_t differ = 0, copied = 0, in_place = 0;
+    for (uint64_t seed = 0; seed < IN_PLACE_SEEDS; seed++) {
+        ht_error error = {0};
+        ht_store *one = random_store(seed), *other = random_store(seed);
+        ht_program *p = random_updates(one, seed, 0, &error), *plain = random_updates(other, seed, 1, &error);
+        for (int32_t run = 0; p && plain && run < 3; run++)
+            differ += ht_run(p) != HT_OK || ht_run(plain) != HT_OK || ht_store_hash(one) != ht_store_hash(other);
+        for (int32_t i = 0; p && i < p->commits.count; i++) {
+            in_place += p->commits.at[i].in_place;
+            copied += !p->commits.at[i].in_place;
+        }
+        if (!p || !plain) tap_ok(0, "updates: %s", error.message);
+        ht_program_free(p);
+        ht_program_free(plain);
+        ht_store_free(one);
+        ht_store_free(other);
+    }
+    tap_ok(differ == 0, "stores that are updated in place have the bits of those written by copies (%d off)", (int)differ);
+    tap_ok(in_place > 20 && copied > 20, "of the writes %d are in place, %d copies", (int)in_place, (int)copied);
 }
 
 /* Outputs and writes that are no results of an instruction, or are asked for twice; arrays without elements. */
@@ -394,6 +511,8 @@ int main(void)
     if (!tap_ok(device != NULL, "device: %s", error.message)) return tap_done();
     test_interrupt();
     test_commit();
+    test_repeated();
+    test_in_place();
     test_odd();
     test_texts();
     test_mistakes();

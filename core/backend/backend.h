@@ -86,6 +86,13 @@ typedef struct hti_group_input {
     int64_t stride[HT_MAX_RANK];
 } hti_group_input;
 
+/* The sum over rows of a member's result, which is seen as a matrix of so many columns: made tile by tile. */
+#define HTI_GROUP_SUMS 8
+typedef struct hti_group_sum {
+    int32_t member;
+    void *output, *scratch; /* scratch: as much as the sum alone would have */
+} hti_group_sum;
+
 typedef struct hti_group {
     ht_dtype dtype;
     int32_t rank, members, inputs, outputs, registers;
@@ -93,6 +100,9 @@ typedef struct hti_group {
     hti_member *member;     /* each after the members it reads */
     hti_group_input *input;
     void **output;          /* may be the memory of a dense input that no later member reads */
+    int32_t sums;
+    int64_t columns;        /* of all sums */
+    hti_group_sum *sum;
 } hti_group;
 
 typedef struct hti_backend {
@@ -102,6 +112,8 @@ typedef struct hti_backend {
     ht_status (*copy)(const hti_tensor *from, const hti_tensor *to, int32_t threads);
     /* Runs a group; bits are those of its members one by one. NULL: nothing is fused. */
     ht_status (*run_group)(const hti_group *group, int32_t threads);
+    /* Columns of a sum_to that a group can make of a member's result, both dense; 0 if it cannot. NULL: of none. */
+    int64_t (*group_sum)(const hti_tensor *from, const hti_tensor *to);
     void *(*allocate)(size_t bytes); /* 64-byte aligned; NULL if refused */
     void (*release)(void *memory);
 } hti_backend;

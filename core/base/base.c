@@ -1,5 +1,5 @@
 /*
- * Status names, number types, shapes as values and as text, the error record, hashing.
+ * Status names, number types, shapes as values and as text, the error record, hashing, a clock.
  * A message is always one line: bytes that would break or colour a terminal are shown as '?', and a message that is
  * too long is cut between characters and ends with "...".
  */
@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/internal.h"
 
@@ -128,4 +129,11 @@ uint64_t hti_hash(uint64_t h, const void *bytes, size_t count)
     const unsigned char *at = bytes;
     for (size_t i = 0; i < count; i++) h = (h ^ at[i]) * UINT64_C(0x100000001B3);
     return h;
+}
+
+int64_t hti_nanoseconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }

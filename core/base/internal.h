@@ -52,4 +52,7 @@ void hti_parallel_for(int32_t threads, int64_t n, int64_t grain, hti_body body, 
 #define HTI_HASH_START UINT64_C(0xCBF29CE484222325)
 uint64_t hti_hash(uint64_t h, const void *bytes, size_t count);
 
+/* Of a clock that never goes back. */
+int64_t hti_nanoseconds(void);
+
 #endif

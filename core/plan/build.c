@@ -281,8 +281,11 @@ static ht_status choose(builder *b, const hti_kernel *kernel, const void *attrib
     tensors[inputs] = tensor_of(value_at(b, out), order);
     ht_status status = HT_OK;
     ht_error error = {0};
-    if (kernel->prepare)
+    if (kernel->prepare) {
+        const int64_t start = hti_nanoseconds();
         status = kernel->prepare(attributes, tensors, inputs, &tensors[inputs], p->threads, choice, &error);
+        p->facts.prepare_seconds += (double)(hti_nanoseconds() - start) * 1e-9;
+    }
     if (status != HT_OK)
         ht_fail(b->error, status, "%s: %s \"%s\": %.300s", b->node->where, b->node->op->name, b->node->scope,
                 error.message);
@@ -295,7 +298,7 @@ static ht_status choose(builder *b, const hti_kernel *kernel, const void *attrib
     return status;
 }
 
-static int32_t instruction(builder *b, const hti_node *node, int32_t *in)
+static int32_t instruction(builder *b, const hti_node *node, const hti_spec *spec, int32_t *in)
 {
     ht_program *p = b->program;
     const hti_kernel *kernel = p->backend->kernels[node->op->id];
@@ -304,7 +307,7 @@ static int32_t instruction(builder *b, const hti_node *node, int32_t *in)
                 p->backend->name);
         return 0;
     }
-    hti_order order = result_order(b, kernel->order, in, node->inputs, &node->spec);
+    hti_order order = result_order(b, kernel->order, in, node->inputs, spec);
     for (int32_t k = 0; k < node->inputs; k++) {
         bool takes_views = kernel->views & (UINT32_C(1) << 31) || (k < 31 && kernel->views >> k & 1u);
         if (value_at(b, in[k])->view && takes_views) continue;
@@ -314,7 +317,7 @@ static int32_t instruction(builder *b, const hti_node *node, int32_t *in)
     if (!attributes) b->short_of_memory = true;
     if (b->short_of_memory) return 0;
     if (node->op->attribute_bytes) memcpy(attributes, node->attributes, node->op->attribute_bytes);
-    int32_t out = new_value(b, node->spec.dtype, node->spec.shape, order, HTI_NOWHERE);
+    int32_t out = new_value(b, spec->dtype, spec->shape, order, HTI_NOWHERE);
     hti_choice choice = {0};
     if (b->short_of_memory || choose(b, kernel, attributes, in, node->inputs, out, order, &choice) != HT_OK) return 0;
     int32_t packed_for[HTI_MAX_PACKED];
@@ -333,6 +336,61 @@ static int32_t instruction(builder *b, const hti_node *node, int32_t *in)
     return out;
 }
 
+/* ---- pointwise ops of values that repeat ---- */
+
+/* The value with the marked axes cut to one number, which all along them is the same. */
+static int32_t cut(builder *b, int32_t index, const bool repeated[HT_MAX_RANK])
+{
+    const hti_value from = *value_at(b, index);
+    ht_shape shape = from.shape;
+    bool view = false;
+    for (int32_t k = 0; k < shape.rank; k++) {
+        if (repeated[k]) shape.dim[k] = 1;
+        view = view || (from.stride[k] == 0 && shape.dim[k] > 1);
+    }
+    const int32_t index_of_part = new_value(b, from.dtype, shape, from.order, from.buffer);
+    if (b->short_of_memory) return 0;
+    hti_value *part = value_at(b, index_of_part);
+    for (int32_t k = 0; k < shape.rank; k++)
+        if (shape.dim[k] > 1) {
+            view = view || part->stride[k] != from.stride[k];
+            part->stride[k] = from.stride[k];
+        }
+    part->view = view;
+    return index_of_part;
+}
+
+/*
+ * Where all inputs repeat along an axis, so does the result of a pointwise op: it is computed once, and repeats as a view.
+ * HTI_NOWHERE if there is no such axis.
+ */
+static int32_t once(builder *b, const hti_node *node, int32_t *in)
+{
+    const ht_shape whole = node->spec.shape;
+    const hti_kernel *kernel = b->program->backend->kernels[node->op->id];
+    bool repeated[HT_MAX_RANK] = {false}, any = false;
+    if (!kernel || !kernel->pointwise || ht_shape_count(whole) < 2) return HTI_NOWHERE;
+    for (int32_t i = 0; i < node->inputs; i++)
+        if (!value_at(b, in[i])->view || value_at(b, in[i])->shape.rank != whole.rank) return HTI_NOWHERE;
+    for (int32_t k = 0; k < whole.rank; k++) {
+        repeated[k] = whole.dim[k] > 1;
+        for (int32_t i = 0; i < node->inputs; i++) repeated[k] = repeated[k] && value_at(b, in[i])->stride[k] == 0;
+        any = any || repeated[k];
+    }
+    if (!any) return HTI_NOWHERE;
+    hti_spec spec = node->spec;
+    for (int32_t k = 0; k < whole.rank; k++)
+        if (repeated[k]) spec.shape.dim[k] = 1;
+    for (int32_t i = 0; i < node->inputs; i++) in[i] = cut(b, in[i], repeated);
+    const int32_t part = b->short_of_memory ? 0 : instruction(b, node, &spec, in);
+    if (b->short_of_memory || b->error->status != HT_OK) return 0;
+    const int32_t index = new_value(b, spec.dtype, whole, value_at(b, part)->order, value_at(b, part)->buffer);
+    hti_value *result = value_at(b, index);
+    for (int32_t k = 0; k < whole.rank; k++) result->stride[k] = repeated[k] ? 0 : value_at(b, part)->stride[k];
+    result->view = true;
+    return index;
+}
+
 static int32_t build_node(builder *b, int32_t id)
 {
     const hti_node *node = &b->tape->nodes[id];
@@ -344,7 +402,8 @@ static int32_t build_node(builder *b, int32_t id)
         return 0;
     }
     for (int32_t k = 0; k < node->inputs; k++) in[k] = b->program->node_value[node->in[k].id];
-    int32_t value = node->op->alias ? alias(b, node, in[0]) : instruction(b, node, in);
+    int32_t value = node->op->alias ? alias(b, node, in[0]) : once(b, node, in);
+    if (value == HTI_NOWHERE) value = instruction(b, node, &node->spec, in);
     free(in);
     return value;
 }
@@ -382,7 +441,7 @@ static void finish(builder *b, ht_vars outputs)
         b->node = hti_node_of(slot->value);
         int32_t value = settled(b, p->node_value[slot->value.id]);
         hti_commit *commit = HTI_PUSH(p->commits);
-        if (commit) *commit = (hti_commit){slot->store, slot->index, value};
+        if (commit) *commit = (hti_commit){.store = slot->store, .index = slot->index, .value = value};
         else b->short_of_memory = true;
     }
 }

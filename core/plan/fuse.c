@@ -2,6 +2,7 @@
  * Joins pointwise steps over one space into groups, in one pass over the steps: a step joins the open groups whose results
  * it reads, or one that reads what it reads. A group is closed, and stands where its last member stood or later, as soon
  * as a step outside reads what it makes. So open groups never wait for each other, and each buffer has one writer.
+ * A sum over the rows of what a group makes joins it too, so that nothing need be written for it.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,8 @@ typedef struct open_group {
     space space;
     int32_t members; /* 0: free */
     int32_t step[HTI_GROUP_MEMBERS];
+    int32_t sums, sum[HTI_GROUP_SUMS]; /* steps */
+    int64_t columns;                   /* of the sums */
     int32_t touched; /* the step at which the last member came */
 } open_group;
 
@@ -130,6 +133,31 @@ static void add_member(const fuser *f, assembly *a, const open_group *g, int32_t
     }
 }
 
+/* How many sums of the group read the buffer: at once, when it is made. */
+static int32_t sums_of(const fuser *f, const open_group *g, int32_t buffer)
+{
+    int32_t count = 0;
+    for (int32_t k = 0; k < g->sums; k++) count += value_of(f, step_of(f, g->sum[k])->in[0])->buffer == buffer;
+    return count;
+}
+
+/* False without memory. */
+static bool add_sums(const fuser *f, hti_group *group, const open_group *g, const hti_sum_places **kept)
+{
+    hti_sum_places *places = hti_arena_array(&f->program->texts, g->sums, sizeof *places);
+    group->sum = hti_arena_array(&f->program->texts, g->sums, sizeof *group->sum);
+    if (!places || !group->sum) return false;
+    group->sums = g->sums;
+    group->columns = g->columns;
+    for (int32_t k = 0; k < g->sums; k++) {
+        const hti_step *step = step_of(f, g->sum[k]);
+        group->sum[k].member = member_of(f, g, g->members, value_of(f, step->in[0])->buffer);
+        places[k] = (hti_sum_places){step->out, step->scratch};
+    }
+    *kept = places;
+    return true;
+}
+
 /* What is read outside becomes an output; the others share registers, one being free after its last reader. */
 static void assign_places(const fuser *f, assembly *a, const open_group *g)
 {
@@ -143,7 +171,7 @@ static void assign_places(const fuser *f, assembly *a, const open_group *g)
             const int32_t place = a->group->member[source].place;
             if (place >= 0) taken &= ~(UINT64_C(1) << place);
         }
-        if (f->uses[value_of(f, out)->buffer] > a->left[m]) {
+        if (f->uses[value_of(f, out)->buffer] > a->left[m] + sums_of(f, g, value_of(f, out)->buffer)) {
             a->out[a->group->outputs] = out;
             member->place = ~a->group->outputs++;
             continue;
@@ -169,13 +197,15 @@ static bool assemble(fuser *f, const open_group *g, hti_step *step)
     memcpy(a.group->dim, g->space.dim, sizeof a.group->dim);
     for (int32_t m = 0; m < g->members; m++) add_member(f, &a, g, m);
     assign_places(f, &a, g);
+    const hti_sum_places *sums = NULL;
+    if (!add_sums(f, a.group, g, &sums)) return false;
     const hti_step *first = step_of(f, g->step[0]);
     *step = (hti_step){.kind = HTI_STEP_GROUP, .op = first->op, .where = first->where, .scope = first->scope,
                        .inputs = a.group->inputs, .in = a.in, .out = HTI_NOWHERE, .scratch = HTI_NOWHERE,
                        .packed = HTI_NOWHERE, .packed_for = {HTI_NOWHERE, HTI_NOWHERE, HTI_NOWHERE},
-                       .group = a.group, .group_out = a.out};
+                       .group = a.group, .group_out = a.out, .sums = sums};
     f->program->facts.groups++;
-    f->program->facts.fused += g->members;
+    f->program->facts.fused += g->members + g->sums;
     return true;
 }
 
@@ -192,11 +222,12 @@ static void close_group(fuser *f, int32_t index)
 {
     open_group *g = &f->open[index];
     for (int32_t m = 0; m < g->members; m++) f->maker[value_of(f, step_of(f, g->step[m])->out)->buffer] = HTI_NOWHERE;
+    for (int32_t k = 0; k < g->sums; k++) f->maker[value_of(f, step_of(f, g->sum[k])->out)->buffer] = HTI_NOWHERE;
     hti_step step;
-    if (g->members == 1) emit(f, step_of(f, g->step[0]));
+    if (g->members == 1 && g->sums == 0) emit(f, step_of(f, g->step[0]));
     else if (assemble(f, g, &step)) emit(f, &step);
     else f->short_of_memory = true;
-    g->members = 0;
+    g->members = g->sums = 0;
 }
 
 /* Values from outside that groups would read together with one more step; as inputs of a group they are no more. */
@@ -221,7 +252,9 @@ static int32_t outside_values(const fuser *f, int32_t one, int32_t other, const 
 
 static bool has_room(const fuser *f, int32_t one, int32_t other, const hti_step *step)
 {
-    return f->open[one].members + (other == HTI_NOWHERE ? 0 : f->open[other].members) < HTI_GROUP_MEMBERS &&
+    const open_group *a = &f->open[one], *b = other == HTI_NOWHERE ? NULL : &f->open[other];
+    if (b && (a->sums + b->sums > HTI_GROUP_SUMS || (a->sums > 0 && b->sums > 0 && a->columns != b->columns))) return false;
+    return a->members + (b ? b->members : 0) < HTI_GROUP_MEMBERS &&
            outside_values(f, one, other, step) <= HTI_GROUP_INPUTS;
 }
 
@@ -233,7 +266,12 @@ static void merge_groups(fuser *f, int32_t into, int32_t from)
         f->maker[value_of(f, step_of(f, other->step[m])->out)->buffer] = into;
         g->step[g->members++] = other->step[m];
     }
-    other->members = 0;
+    for (int32_t k = 0; k < other->sums; k++) {
+        f->maker[value_of(f, step_of(f, other->sum[k])->out)->buffer] = into;
+        g->sum[g->sums++] = other->sum[k];
+        g->columns = other->columns;
+    }
+    other->members = other->sums = 0;
 }
 
 /* The open group that the step must join, since it reads its results; those that it cannot join are closed. */
@@ -286,12 +324,42 @@ static int32_t find_group(fuser *f, const hti_step *step, const space *s)
     return oldest;
 }
 
+static hti_tensor described(const hti_value *value)
+{
+    hti_tensor t = {.dtype = value->dtype, .shape = value->shape};
+    memcpy(t.stride, value->stride, sizeof t.stride);
+    return t;
+}
+
+/* A sum over the rows of what an open group makes becomes a part of it; false if the step is none. */
+static bool take_sum(fuser *f, int32_t index)
+{
+    const hti_step *step = step_of(f, index);
+    if (step->kind != HTI_STEP_OP || step->op->id != HTI_OP_sum_to || !f->program->backend->group_sum) return false;
+    const hti_value *from = value_of(f, step->in[0]), *to = value_of(f, step->out);
+    const int32_t maker = f->maker[from->buffer];
+    if (maker == HTI_NOWHERE || from->view || to->view) return false;
+    open_group *g = &f->open[maker];
+    if (g->sums == HTI_GROUP_SUMS || member_of(f, g, g->members, from->buffer) == HTI_NOWHERE ||
+        ht_shape_count(from->shape) != g->space.count || from->dtype != g->space.dtype)
+        return false;
+    const hti_tensor x = described(from), y = described(to);
+    const int64_t columns = f->program->backend->group_sum(&x, &y);
+    if (columns == 0 || (g->sums > 0 && g->columns != columns)) return false;
+    g->sum[g->sums++] = index;
+    g->columns = columns;
+    g->touched = index;
+    f->maker[to->buffer] = maker;
+    return true;
+}
+
 static void take_step(fuser *f, int32_t index)
 {
     const hti_step *step = step_of(f, index);
     space s;
     for (int32_t i = 0; i < OPEN_GROUPS; i++)
         if (f->open[i].members > 0 && index - f->open[i].touched > PATIENCE) close_group(f, i);
+    if (take_sum(f, index)) return;
     if (!space_of(f, step, &s)) {
         join_makers(f, step, NULL);
         emit(f, step);

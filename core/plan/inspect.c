@@ -26,6 +26,11 @@ static void dump_group(const ht_program *p, const hti_step *step, FILE *file)
         }
         fprintf(file, "\n");
     }
+    for (int32_t k = 0; k < group->sums; k++) {
+        const int32_t value = step->sums[k].value;
+        fprintf(file, "         sum of m%d over rows of %lld -> v%d at %zu\n", (int)group->sum[k].member,
+                (long long)group->columns, (int)value, p->buffers.at[p->values.at[value].buffer].offset);
+    }
 }
 
 void ht_program_dump(const ht_program *p, FILE *file)
@@ -48,6 +53,6 @@ void ht_program_dump(const ht_program *p, FILE *file)
         if (step->group) dump_group(p, step, file);
     }
     for (int32_t i = 0; i < p->commits.count; i++)
-        fprintf(file, "commit \"%s\" <- v%d\n", ht_store_name(p->commits.at[i].store, p->commits.at[i].index),
-                (int)p->commits.at[i].value);
+        fprintf(file, "commit \"%s\" <- v%d%s\n", ht_store_name(p->commits.at[i].store, p->commits.at[i].index),
+                (int)p->commits.at[i].value, p->commits.at[i].in_place ? " in place" : "");
 }

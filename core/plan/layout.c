@@ -97,6 +97,10 @@ static void find_lifetimes(ht_program *p)
         begins(p, step->scratch, s);
         for (int32_t k = 0; step->group && k < step->group->outputs; k++)
             begins(p, p->values.at[step->group_out[k]].buffer, s);
+        for (int32_t k = 0; step->group && k < step->group->sums; k++) {
+            begins(p, p->values.at[step->sums[k].value].buffer, s);
+            begins(p, step->sums[k].scratch, s);
+        }
     }
     for (int32_t i = 0; i < p->outputs; i++) lasts(p, p->values.at[p->output_values[i]].buffer, INT32_MAX);
     for (int32_t i = 0; i < p->commits.count; i++) lasts(p, p->values.at[p->commits.at[i].value].buffer, INT32_MAX);
@@ -104,7 +108,7 @@ static void find_lifetimes(ht_program *p)
 
 /* ---- results in the memory of inputs that die ---- */
 
-static bool same_places(const hti_value *a, const hti_value *b)
+bool hti_same_places(const hti_value *a, const hti_value *b)
 {
     if (a->dtype != b->dtype || a->view || b->view || a->shape.rank != b->shape.rank) return false;
     for (int32_t k = 0; k < a->shape.rank; k++)
@@ -112,8 +116,7 @@ static bool same_places(const hti_value *a, const hti_value *b)
     return true;
 }
 
-/* The last member that reads input k of a group; of a single op, the op. */
-static int32_t last_reader(const hti_step *step, int32_t k)
+int32_t hti_last_reader(const hti_step *step, int32_t k)
 {
     int32_t last = 0;
     for (int32_t m = 0; step->group && m < step->group->members; m++)
@@ -130,13 +133,14 @@ static void place_over_input(ht_program *p, int32_t s, int32_t out, int32_t memb
 {
     const hti_step *step = &p->steps.at[s];
     const hti_value *result = &p->values.at[out];
+    if (p->buffers.at[result->buffer].fixed) return;
     for (int32_t k = 0; k < step->inputs; k++) {
         const int32_t from = moved[p->values.at[step->in[k]].buffer];
         const hti_buffer *buffer = &p->buffers.at[from];
         bool fits = !buffer->fixed && buffer->last == s && buffer->bytes == p->buffers.at[result->buffer].bytes;
         for (int32_t i = 0; fits && i < step->inputs; i++)
             if (moved[p->values.at[step->in[i]].buffer] == from)
-                fits = same_places(&p->values.at[step->in[i]], result) && last_reader(step, i) <= member;
+                fits = hti_same_places(&p->values.at[step->in[i]], result) && hti_last_reader(step, i) <= member;
         if (!fits) continue;
         moved[result->buffer] = from;
         p->buffers.at[from].last = p->buffers.at[result->buffer].last;
@@ -248,6 +252,10 @@ static ht_status fill_step(ht_program *p, hti_step *step, ht_error *error)
             step->group->input[k].data = address(p, p->values.at[step->in[k]].buffer);
         for (int32_t k = 0; k < step->group->outputs; k++)
             step->group->output[k] = address(p, p->values.at[step->group_out[k]].buffer);
+        for (int32_t k = 0; k < step->group->sums; k++) {
+            step->group->sum[k].output = address(p, p->values.at[step->sums[k].value].buffer);
+            if (step->sums[k].scratch != HTI_NOWHERE) step->group->sum[k].scratch = address(p, step->sums[k].scratch);
+        }
         return HT_OK;
     }
     step->tensors = hti_arena_array(&p->texts, step->inputs + 1, sizeof *step->tensors);
@@ -264,6 +272,7 @@ static ht_status fill_step(ht_program *p, hti_step *step, ht_error *error)
 
 ht_status hti_plan_layout(ht_program *p, ht_error *error)
 {
+    if (hti_plan_commit(p, error) != HT_OK) return error->status;
     find_lifetimes(p);
     if (reuse_inputs(p, error) != HT_OK) return error->status;
     if (place(p, error) != HT_OK) return error->status;

@@ -39,6 +39,11 @@ typedef struct hti_clock {
     int64_t runs;
 } hti_clock;
 
+/* Of a sum within a group: its value, and its buffer of partial sums or HTI_NOWHERE. */
+typedef struct hti_sum_places {
+    int32_t value, scratch;
+} hti_sum_places;
+
 typedef enum hti_step_kind { HTI_STEP_OP, HTI_STEP_COPY, HTI_STEP_PACK, HTI_STEP_GROUP } hti_step_kind;
 
 typedef struct hti_step {
@@ -58,6 +63,7 @@ typedef struct hti_step {
     void *pack_state;        /* lent: the state of the op that asked first */
     hti_group *group;        /* of a group, whose inputs are the step's; */
     const int32_t *group_out; /* and the values that are its outputs     */
+    const hti_sum_places *sums; /* as many as the group has */
     hti_tensor *tensors;     /* inputs, then the result: filled at the end */
     hti_clock clock;
 } hti_step;
@@ -71,6 +77,7 @@ typedef struct hti_packing {
 typedef struct hti_commit {
     ht_store *store;
     int32_t index, value;
+    bool in_place; /* the value's memory is the store's, and a step of the commit section writes it */
 } hti_commit;
 
 typedef struct hti_named_input {
@@ -92,6 +99,7 @@ struct ht_program {
     HTI_LIST(hti_buffer) buffers;
     HTI_LIST(hti_value) values;
     HTI_LIST(hti_step) steps;
+    int32_t commit_section;         /* steps from here on write stores, and are not interrupted */
     HTI_LIST(hti_packing) packings;
     HTI_LIST(hti_commit) commits;
     HTI_LIST(hti_named_input) inputs;
@@ -116,11 +124,17 @@ bool hti_list_grow(void **at, int32_t *count, int32_t *room, size_t each);
 void hti_dense_strides(ht_shape shape, hti_order order, int64_t stride[HT_MAX_RANK]);
 /* Whether both orders lay the shape out alike. */
 bool hti_orders_agree(ht_shape shape);
+/* Whether two values of one shape, neither a view, have each number at the same place of their memory. */
+bool hti_same_places(const hti_value *a, const hti_value *b);
+/* The last member that reads input k of a group; of a single op, the op. */
+int32_t hti_last_reader(const hti_step *step, int32_t k);
 
 /* Values and steps from the live part of a tape. */
 ht_status hti_plan_build(ht_program *program, const ht_tape *tape, ht_vars outputs, ht_error *error);
 /* Joins pointwise steps into groups. Steps may change places, but each stays after those whose results it reads. */
 ht_status hti_plan_fuse(ht_program *program, ht_error *error);
+/* Moves updates of stores into the commit section, where they write in place. Begins anew if the steps changed since. */
+ht_status hti_plan_commit(ht_program *program, ht_error *error);
 /* Offsets in one arena by lifetimes; allocates it and fills the tensors of the steps. */
 ht_status hti_plan_layout(ht_program *program, ht_error *error);
 

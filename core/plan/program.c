@@ -3,7 +3,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "plan/plan.h"
 
@@ -165,16 +164,9 @@ static bool all_finite(const hti_tensor *t)
     return true;
 }
 
-static int64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
 static void stop_clock(hti_clock *clock, int64_t start)
 {
-    clock->nanoseconds += (double)(now_ns() - start);
+    clock->nanoseconds += (double)(hti_nanoseconds() - start);
     clock->runs++;
 }
 
@@ -182,6 +174,7 @@ static ht_status commit(ht_program *p)
 {
     for (int32_t i = 0; i < p->commits.count; i++) {
         const hti_commit *commit = &p->commits.at[i];
+        if (commit->in_place) continue;
         const hti_value *value = &p->values.at[commit->value];
         size_t bytes = (size_t)ht_shape_count(value->shape) * ht_dtype_bytes(value->dtype);
         memcpy(ht_store_data(commit->store, commit->index), (char *)p->arena + p->buffers.at[value->buffer].offset, bytes);
@@ -194,10 +187,10 @@ ht_status ht_run(ht_program *p)
     if (p->error.status != HT_OK) return p->error.status;
     for (int32_t s = 0; s < p->steps.count; s++) {
         hti_step *step = &p->steps.at[s];
-        if (p->interrupt && *p->interrupt)
+        if (s < p->commit_section && p->interrupt && *p->interrupt)
             return ht_fail(&p->error, HT_EINTERRUPTED, "run: stopped on request before step %d of %d; nothing was changed",
                            (int)s, (int)p->steps.count);
-        int64_t start = p->profile ? now_ns() : 0;
+        int64_t start = p->profile ? hti_nanoseconds() : 0;
         ht_status status = run_step(p, step);
         if (p->profile) stop_clock(&step->clock, start);
         if (status == HT_EINVALID) /* a kernel that reads places looks at them only here */
@@ -211,7 +204,7 @@ ht_status ht_run(ht_program *p)
                            "before it is finite", step->where, step->op->name, step->scope);
     }
     p->runs++;
-    int64_t start = p->profile ? now_ns() : 0;
+    int64_t start = p->profile ? hti_nanoseconds() : 0;
     ht_status status = commit(p);
     if (p->profile) stop_clock(&p->commit_clock, start);
     return status;

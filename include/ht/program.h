@@ -57,6 +57,7 @@ typedef struct ht_program_facts {
     int64_t groups, fused;               /* groups of pointwise instructions that run together; instructions in them */
     size_t arena_bytes, value_bytes;     /* planned; sum of all values without reuse */
     double convolution_flop, flop;       /* per run; flop = convolutions and matrix products */
+    double prepare_seconds;              /* of compiling: kernels preparing themselves, as libraries do their primitives */
 } ht_program_facts;
 ht_program_facts ht_program_describe(const ht_program *program);
 

@@ -60,6 +60,10 @@ def rounds():
             result(all(set(p) == {"seconds", "gigabytes", "flop", "kernels"} for p in phases.values())
                    and {"G step", "H step", "S step"} <= set(phases)
                    and ("hypergradient, G" in phases) == (method != "none"), "phases in seconds, GB, flop, kernels", seen)
+            kinds = seen.get("kinds", {})
+            result({"conv", "conv_weight", "pack"} <= set(kinds) and sum(k["kernels"] for k in kinds.values()) > 100
+                   and all(seen[k] > 0 for k in ("record_seconds", "plan_seconds", "primitives_seconds")),
+                   "steps by kind, and the seconds of recording, planning and primitives", seen)
             whole = sum(p["flop"] for p in phases.values())
             result(seen.get("ours_seconds", 0) > 0 and seen.get("peak_bytes", 0) > 0 and seen.get("flop", 0) > 0
                    and abs(whole - seen["flop"]) <= 1e-6 * whole, "seconds and bytes; the phases have the whole's flop", seen)

@@ -13,9 +13,11 @@
 #include "base/internal.h"
 
 enum {
-    LANES = 16, /* numbers that a packed format keeps together, if it keeps any */
-    TILE = 256, /* runs of lanes that are moved at a time */
-    TAPS = 32   /* of these, taps: they may lie far apart in the packed format, so not too many */
+    LANES = 16,          /* numbers that a packed format keeps together, at least, if it keeps any */
+    MOST_LINES = 4,      /* of that many numbers that are moved side by side */
+    TILE = 8192,         /* numbers that are moved at a time: they stay in the first cache */
+    TAPS = 32,           /* of these, taps: they may lie far apart in the packed format, so not too many */
+    TASK = 65536         /* numbers of a task, about */
 };
 
 /* Offset of index i along one axis of a blocked format; the offset of an element is the sum over its axes. */
@@ -33,6 +35,26 @@ static int64_t axis_offset(const dnnl_memory_desc_t *md, int axis, int64_t i)
     return offset + i * b->strides[axis];
 }
 
+/* The axis whose neighbours are neighbours in the format. */
+static int innermost(const dnnl_memory_desc_t *md)
+{
+    const dnnl_blocking_desc_t *b = &md->format_desc.blocking;
+    if (b->inner_nblks > 0) return (int)b->inner_idxs[b->inner_nblks - 1];
+    int axis = 0;
+    for (int k = 1; k < md->ndims; k++)
+        if (b->strides[k] < b->strides[axis]) axis = k;
+    return axis;
+}
+
+/* How many of the fast axis lie side by side: as many as four lines, if that holds everywhere. */
+static int64_t find_run(const hti_weight_layout *l)
+{
+    int64_t run = LANES * MOST_LINES;
+    for (int64_t i = 1; i < l->fast && run > 1; i++)
+        while (i % run != 0 && l->fast_at[i] != l->fast_at[i - 1] + 1) run /= 2;
+    return run;
+}
+
 ht_status hti_weight_layout_read(hti_weight_layout *l, const hti_conv_problem *p, bool flipped,
                                  const dnnl_memory_desc_t *md)
 {
@@ -40,11 +62,12 @@ ht_status hti_weight_layout_read(hti_weight_layout *l, const hti_conv_problem *p
     int64_t outer = f->filters / f->groups, inner = f->channels / f->groups;
     int64_t taps = f->kernel[0] * f->kernel[1] * f->kernel[2];
     int lead = f->groups > 1;
-    *l = (hti_weight_layout){.groups = f->groups, .fast = flipped ? inner : outer, .slow = flipped ? outer : inner,
-                             .taps = taps, .fast_step = flipped ? taps : inner * taps,
-                             .slow_step = flipped ? inner * taps : taps, .group_step = outer * inner * taps,
-                             .bytes = dnnl_memory_desc_get_size(md)};
     if (md->format_kind != dnnl_blocked || md->extra.flags != 0 || md->offset0 != 0) return HT_EUNSUPPORTED;
+    bool second = !flipped && innermost(md) == lead + 1, channels = flipped || second;
+    *l = (hti_weight_layout){.groups = f->groups, .fast = channels ? inner : outer, .slow = channels ? outer : inner,
+                             .taps = taps, .fast_step = channels ? taps : inner * taps,
+                             .slow_step = channels ? inner * taps : taps, .group_step = outer * inner * taps,
+                             .bytes = dnnl_memory_desc_get_size(md)};
     l->padded = memcmp(md->dims, md->padded_dims, (size_t)md->ndims * sizeof md->dims[0]) != 0;
     l->group_at = calloc((size_t)(l->groups + l->fast + l->slow + taps), sizeof *l->group_at);
     if (!l->group_at) return HT_ENOMEM;
@@ -52,8 +75,8 @@ ht_status hti_weight_layout_read(hti_weight_layout *l, const hti_conv_problem *p
     l->slow_at = l->fast_at + l->fast;
     l->tap_at = l->slow_at + l->slow;
     for (int64_t i = 0; i < l->groups && lead; i++) l->group_at[i] = axis_offset(md, 0, i);
-    for (int64_t i = 0; i < l->fast; i++) l->fast_at[i] = axis_offset(md, lead, i);
-    for (int64_t i = 0; i < l->slow; i++) l->slow_at[i] = axis_offset(md, lead + 1, i);
+    for (int64_t i = 0; i < l->fast; i++) l->fast_at[i] = axis_offset(md, lead + second, i);
+    for (int64_t i = 0; i < l->slow; i++) l->slow_at[i] = axis_offset(md, lead + !second, i);
     for (int64_t t = 0; t < taps; t++) {
         int64_t rest = flipped ? taps - 1 - t : t; /* turning round along every axis reverses the count of taps */
         for (int32_t k = 2; k >= 3 - p->axes; k--) {
@@ -61,6 +84,7 @@ ht_status hti_weight_layout_read(hti_weight_layout *l, const hti_conv_problem *p
             rest /= f->kernel[k];
         }
     }
+    l->run = find_run(l);
     return HT_OK;
 }
 
@@ -94,6 +118,7 @@ ht_status hti_weight_layout_unblock(hti_weight_layout *l, const hti_conv_frame *
             whole_blocks = whole_blocks && old.fast_at[phase * channels + c] == old.fast_at[phase * channels] + old.fast_at[c];
     }
     free(old.group_at);
+    l->run = find_run(l);
     return whole_blocks ? HT_OK : HT_EUNSUPPORTED;
 }
 
@@ -119,6 +144,8 @@ typedef struct packing {
     float *partial;      /* unpacking: the first of the slices */
     int64_t partial_step; /* from one slice to the next, in numbers */
     int32_t slices;
+    int64_t lanes, runs; /* of a task; runs of lanes along the fast axis */
+    int64_t part, parts; /* of the slow axis */
 } packing;
 
 /* A piece of w: a run of lanes, some of the slow axis, some taps. It goes through a tile in the first cache, [slow, tap,
@@ -132,33 +159,36 @@ static float *packed_lanes(const hti_weight_layout *l, const piece *c, float *pa
     return packed + l->group_at[c->group] + l->slow_at[c->slow + s] + l->tap_at[c->tap + t];
 }
 
-/* tile[t][i] = from[i][t] for n runs; by blocks of 4x4, which stay in registers. */
-static void load_lanes(const float *from, int64_t step, int64_t n, int64_t lanes, float *tile)
+/* tile[t][i] = from[i][t] for n runs; by blocks of 4x4, which stay in registers. What comes next lies `ahead`: runs are too
+ * short for the processor to see it coming. */
+static void load_lanes(const float *from, int64_t ahead, int64_t step, int64_t n, int64_t lanes, float *tile)
 {
-    int64_t whole = lanes == LANES ? n / 4 * 4 : 0;
-    for (int64_t t = 0; t < whole; t += 4)
-        for (int64_t i = 0; i < LANES; i += 4) {
+    const int64_t whole = n / 4 * 4, most = lanes / 4 * 4;
+    for (int64_t i = 0; i < most; i += 4)
+        for (int64_t t = 0; t < whole; t += 4) {
             float block[4][4];
+            if (t % LANES == 0)
+                for (int64_t a = 0; a < 4; a++) __builtin_prefetch(from + ahead + (i + a) * step + t);
             for (int64_t a = 0; a < 4; a++) memcpy(block[a], from + (i + a) * step + t, sizeof block[a]);
             for (int64_t b = 0; b < 4; b++)
-                for (int64_t a = 0; a < 4; a++) tile[(t + b) * LANES + i + a] = block[a][b];
+                for (int64_t a = 0; a < 4; a++) tile[(t + b) * lanes + i + a] = block[a][b];
         }
-    for (int64_t t = whole; t < n; t++)
-        for (int64_t i = 0; i < lanes; i++) tile[t * LANES + i] = from[i * step + t];
+    for (int64_t t = 0; t < n; t++)
+        for (int64_t i = t < whole ? most : 0; i < lanes; i++) tile[t * lanes + i] = from[i * step + t];
 }
 
 static void store_lanes(const float *tile, int64_t step, int64_t n, int64_t lanes, float *to)
 {
-    int64_t whole = lanes == LANES ? n / 4 * 4 : 0;
-    for (int64_t t = 0; t < whole; t += 4)
-        for (int64_t i = 0; i < LANES; i += 4) {
+    const int64_t whole = n / 4 * 4, most = lanes / 4 * 4;
+    for (int64_t i = 0; i < most; i += 4)
+        for (int64_t t = 0; t < whole; t += 4) {
             float block[4][4];
             for (int64_t b = 0; b < 4; b++)
-                for (int64_t a = 0; a < 4; a++) block[a][b] = tile[(t + b) * LANES + i + a];
+                for (int64_t a = 0; a < 4; a++) block[a][b] = tile[(t + b) * lanes + i + a];
             for (int64_t a = 0; a < 4; a++) memcpy(to + (i + a) * step + t, block[a], sizeof block[a]);
         }
-    for (int64_t t = whole; t < n; t++)
-        for (int64_t i = 0; i < lanes; i++) to[i * step + t] = tile[t * LANES + i];
+    for (int64_t t = 0; t < n; t++)
+        for (int64_t i = t < whole ? most : 0; i < lanes; i++) to[i * step + t] = tile[t * lanes + i];
 }
 
 /* Rows of w that a piece takes in one go: all of it, if its slow axis and its taps follow each other in w. */
@@ -167,71 +197,71 @@ static int64_t rows_of(const hti_weight_layout *l, const piece *c)
     return l->slow_step == c->taps ? 1 : c->slows;
 }
 
-static void pack_piece(const packing *k, const piece *c)
+/* Lanes between a tile and the packed format, which keeps them side by side, or does not. */
+static void put_lanes(const hti_weight_layout *l, const piece *c, const float *from, float *to)
+{
+    const int64_t *at = l->fast_at + c->lane, n = c->lanes;
+    if (l->run < n)
+        for (int64_t i = 0; i < n; i++) to[at[i]] = from[i];
+    else if (n == LANES) memcpy(to + at[0], from, LANES * sizeof *to);
+    else if (n == LANES * MOST_LINES) memcpy(to + at[0], from, LANES * MOST_LINES * sizeof *to);
+    else memcpy(to + at[0], from, (size_t)n * sizeof *to);
+}
+
+static void take_lanes(const hti_weight_layout *l, const piece *c, const float *from, float *to, bool add)
+{
+    const int64_t *at = l->fast_at + c->lane, n = c->lanes;
+    if (l->run >= n && n == LANES) /* what weight gradients have */
+        for (int64_t i = 0; i < LANES; i++) to[i] = (add ? to[i] : 0) + from[at[0] + i];
+    else
+        for (int64_t i = 0; i < n; i++) to[i] = (add ? to[i] : 0) + from[at[i]];
+}
+
+static void pack_piece(const packing *k, const piece *c, float *tile)
 {
     const hti_weight_layout *l = k->layout;
-    float tile[TILE * LANES];
     const float *from = k->from + c->group * l->group_step + c->lane * l->fast_step + c->slow * l->slow_step + c->tap;
     int64_t rows = rows_of(l, c), n = c->slows * c->taps / rows;
     for (int64_t r = 0; r < rows; r++)
-        load_lanes(from + r * l->slow_step, l->fast_step, n, c->lanes, tile + r * n * LANES);
-    const int64_t *at = l->fast_at + c->lane;
-    bool run = c->lanes == LANES && at[LANES - 1] - at[0] == LANES - 1;
+        load_lanes(from + r * l->slow_step, rows > 1 ? l->slow_step : 8 * l->fast_step, l->fast_step, n, c->lanes,
+                   tile + r * n * c->lanes);
     for (int64_t t = 0; t < c->taps; t++)
-        for (int64_t s = 0; s < c->slows; s++) {
-            const float *a = tile + (s * c->taps + t) * LANES;
-            float *to = packed_lanes(l, c, k->to, s, t);
-            if (run)
-                memcpy(to + at[0], a, LANES * sizeof *a);
-            else
-                for (int64_t i = 0; i < c->lanes; i++) to[at[i]] = a[i];
-        }
+        for (int64_t s = 0; s < c->slows; s++)
+            put_lanes(l, c, tile + (s * c->taps + t) * c->lanes, packed_lanes(l, c, k->to, s, t));
 }
 
 /* The way back, for a weight gradient: sums the slices in order. */
-static void unpack_piece(const packing *k, const piece *c)
+static void unpack_piece(const packing *k, const piece *c, float *tile)
 {
     const hti_weight_layout *l = k->layout;
-    float tile[TILE * LANES];
-    const int64_t *at = l->fast_at + c->lane;
-    bool run = c->lanes == LANES && at[LANES - 1] - at[0] == LANES - 1;
     for (int32_t p = 0; p < k->slices; p++)
         for (int64_t t = 0; t < c->taps; t++)
-            for (int64_t s = 0; s < c->slows; s++) {
-                float *a = tile + (s * c->taps + t) * LANES;
-                const float *from = packed_lanes(l, c, k->partial + p * k->partial_step, s, t);
-                if (p == 0 && run)
-                    memcpy(a, from + at[0], LANES * sizeof *a);
-                else if (p == 0)
-                    for (int64_t i = 0; i < c->lanes; i++) a[i] = from[at[i]];
-                else if (run)
-                    for (int64_t i = 0; i < LANES; i++) a[i] += from[at[0] + i];
-                else
-                    for (int64_t i = 0; i < c->lanes; i++) a[i] += from[at[i]];
-            }
+            for (int64_t s = 0; s < c->slows; s++)
+                take_lanes(l, c, packed_lanes(l, c, k->partial + p * k->partial_step, s, t),
+                           tile + (s * c->taps + t) * c->lanes, p > 0);
     float *to = k->to + c->group * l->group_step + c->lane * l->fast_step + c->slow * l->slow_step + c->tap;
     int64_t rows = rows_of(l, c), n = c->slows * c->taps / rows;
     for (int64_t r = 0; r < rows; r++)
-        store_lanes(tile + r * n * LANES, l->fast_step, n, c->lanes, to + r * l->slow_step);
+        store_lanes(tile + r * n * c->lanes, l->fast_step, n, c->lanes, to + r * l->slow_step);
 }
 
-/* One task is one group and one run of lanes. */
+/* One task is one group, one run of lanes and a part of the slow axis. */
 static void pack_tasks(void *context, int64_t begin, int64_t end)
 {
     const packing *k = context;
     const hti_weight_layout *l = k->layout;
-    int64_t runs = (l->fast + LANES - 1) / LANES, taps = l->taps < TAPS ? l->taps : TAPS, slows = TILE / taps;
+    _Alignas(64) float tile[TILE];
+    const int64_t taps = l->taps < TAPS ? l->taps : TAPS, slows = TILE / (k->lanes * taps);
     for (int64_t task = begin; task < end; task++) {
-        piece c = {.group = task / runs, .lane = task % runs * LANES};
-        c.lanes = l->fast - c.lane < LANES ? l->fast - c.lane : LANES;
-        for (c.slow = 0; c.slow < l->slow; c.slow += slows)
+        const int64_t first = task % k->parts * k->part, last = first + k->part < l->slow ? first + k->part : l->slow;
+        piece c = {.group = task / k->parts / k->runs, .lane = task / k->parts % k->runs * k->lanes};
+        c.lanes = l->fast - c.lane < k->lanes ? l->fast - c.lane : k->lanes;
+        for (c.slow = first; c.slow < last; c.slow += slows)
             for (c.tap = 0; c.tap < l->taps; c.tap += taps) {
-                c.slows = l->slow - c.slow < slows ? l->slow - c.slow : slows;
+                c.slows = last - c.slow < slows ? last - c.slow : slows;
                 c.taps = l->taps - c.tap < taps ? l->taps - c.tap : taps;
-                if (k->partial)
-                    unpack_piece(k, &c);
-                else
-                    pack_piece(k, &c);
+                if (k->partial) unpack_piece(k, &c, tile);
+                else pack_piece(k, &c, tile);
             }
     }
 }
@@ -239,7 +269,11 @@ static void pack_tasks(void *context, int64_t begin, int64_t end)
 static void pack_all(packing *k, int32_t threads)
 {
     const hti_weight_layout *l = k->layout;
-    hti_parallel_for(threads, l->groups * ((l->fast + LANES - 1) / LANES), 1, pack_tasks, k);
+    k->lanes = l->run > LANES ? l->run : LANES;
+    k->runs = (l->fast + k->lanes - 1) / k->lanes;
+    k->part = (TASK / (k->lanes * l->taps) + LANES) / LANES * LANES;
+    k->parts = (l->slow + k->part - 1) / k->part;
+    hti_parallel_for(threads, l->groups * k->runs * k->parts, 1, pack_tasks, k);
 }
 
 void hti_weight_pack(const hti_weight_layout *layout, const float *w, float *packed, int32_t threads)

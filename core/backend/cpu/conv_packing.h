@@ -7,9 +7,10 @@
 #include "backend/cpu/conv.h"
 
 /* Where number (group, fast, slow, tap) of w lies in the packed format: a sum of four table entries. Fast is the axis
- * that packed formats keep together in lanes: filters, or channels in weights turned round. */
+ * that packed formats keep together in lanes: filters, or channels. */
 typedef struct hti_weight_layout {
     int64_t groups, fast, slow, taps;
+    int64_t run;                                /* so many of the fast axis, from a multiple of it on, lie side by side */
     int64_t fast_step, slow_step, group_step;   /* in row-major w; a tap's step is 1 */
     int64_t *group_at, *fast_at, *slow_at, *tap_at;
     bool padded;

@@ -48,4 +48,5 @@ static void *allocate(size_t bytes)
 /* Of this instruction set: these sources are compiled once for each (meson.build). */
 extern const hti_backend TABLE_OF(HTI_INSTRUCTION_SET);
 const hti_backend TABLE_OF(HTI_INSTRUCTION_SET) = {
-    .name = NAME_OF(HTI_INSTRUCTION_SET), .kernels = kernels, .copy = hti_copy, .run_group = hti_cpu_group, .allocate = allocate, .release = free};
+    .name = NAME_OF(HTI_INSTRUCTION_SET), .kernels = kernels, .copy = hti_copy, .run_group = hti_cpu_group,
+    .group_sum = hti_cpu_group_sum, .allocate = allocate, .release = free};

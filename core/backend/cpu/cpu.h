@@ -10,7 +10,20 @@ extern const hti_kernel hti_cpu_stop, hti_cpu_affine, hti_cpu_exp, hti_cpu_expm1
     hti_cpu_tanh, hti_cpu_sigmoid, hti_cpu_softplus, hti_cpu_leaky_relu, hti_cpu_leaky_gate, hti_cpu_abs,
     hti_cpu_sign, hti_cpu_round, hti_cpu_positive, hti_cpu_add, hti_cpu_sub, hti_cpu_mul, hti_cpu_div,
     hti_cpu_greater, hti_cpu_equal, hti_cpu_shift, hti_cpu_erf, hti_cpu_erfc, hti_cpu_where, hti_cpu_cast;
+/*
+ * reduce.c: the sum of a dense matrix of `lines` rows over its rows, in parts: each part on its own (add, from zeros, whole
+ * eights of lines but for its last), then all of them. Bits are those of sum_to.
+ */
+typedef struct hti_row_sum {
+    int64_t columns, lines, part, parts;
+} hti_row_sum;
+/* False if the sum is not of this form, or too wide. */
+bool hti_row_sum_of(const hti_tensor *from, const hti_tensor *to, hti_row_sum *sum);
+void hti_row_sum_add(ht_dtype dtype, int64_t columns, void *sums, const void *rows, int64_t lines);
+void hti_row_sum_parts(ht_dtype dtype, const hti_row_sum *sum, const void *parts, void *to, int32_t threads);
+#define HTI_SUM_COLUMNS 128
 /* fused.c */
+int64_t hti_cpu_group_sum(const hti_tensor *from, const hti_tensor *to);
 ht_status hti_cpu_group(const hti_group *group, int32_t threads);
 /* move.c */
 extern const hti_kernel hti_cpu_broadcast_to, hti_cpu_reshape, hti_cpu_permute, hti_cpu_slice,

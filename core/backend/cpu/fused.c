@@ -2,7 +2,8 @@
  * Groups of pointwise ops: a register program over tiles. Each op runs over a whole tile with the very loop that it has
  * alone, so bits are the same; registers are pieces of memory that stay in the first cache. Dense inputs and outputs are
  * read and written in place; an input that repeats is pointed into where a tile meets one row of it, else it is copied
- * out, and but once per chunk if it repeats with the tile. Chunks depend on the group alone.
+ * out, and but once per chunk if it repeats with the tile. Chunks depend on the group alone. Sums over rows are fed while
+ * a tile is at hand, in the chunks and the order that they have alone; what only they need is never written.
  */
 #include <string.h>
 
@@ -35,6 +36,8 @@ typedef struct group_context {
     int64_t bytes, tile;
     input in[HTI_GROUP_INPUTS];
     hti_span_call call[HTI_GROUP_MEMBERS];
+    int64_t grain;      /* elements of a chunk */
+    hti_row_sum sum;    /* of all sums, if there are any */
 } group_context;
 
 static void merge_input(const hti_group *g, const hti_group_input *from, input *to)
@@ -83,7 +86,7 @@ static void spread(const input *in, int64_t at, int64_t n, int64_t bytes, char *
 static operand find(const group_context *c, const input *in, int64_t at, int64_t n, bool first, char *memory)
 {
     const int32_t inner = in->rank - 1;
-    const bool returns = c->tile % in->period == 0;
+    const bool returns = c->tile % in->period == 0 && c->grain % in->period == 0;
     if (in->form == DENSE) return (operand){in->data + at * c->bytes, 1};
     if (in->form == SINGLE && !in->spread) return (operand){in->data, 0};
     if (returns) {
@@ -99,12 +102,27 @@ static operand find(const group_context *c, const input *in, int64_t at, int64_t
     return (operand){memory, 1};
 }
 
+/* Where the sums of the chunk that begins at `at` are collected. */
+static char *sums_of(const group_context *c, const hti_group_sum *sum, int64_t at)
+{
+    char *parts = c->sum.parts > 1 ? sum->scratch : sum->output;
+    return parts + at / c->grain * c->sum.columns * c->bytes;
+}
+
+static void add_sums(const group_context *c, int32_t member, const char *tile, int64_t chunk, int64_t n)
+{
+    for (int32_t k = 0; k < c->group->sums; k++)
+        if (c->group->sum[k].member == member)
+            hti_row_sum_add(c->group->dtype, c->sum.columns, sums_of(c, &c->group->sum[k], chunk), tile, n / c->sum.columns);
+}
+
 static void run_chunk(void *context, int64_t begin, int64_t end)
 {
     const group_context *c = context;
     const hti_group *g = c->group;
     _Alignas(64) char memory[HTI_GROUP_MEMBERS + HTI_GROUP_INPUTS][TILE_BYTES];
     operand in[HTI_GROUP_INPUTS], result[HTI_GROUP_MEMBERS];
+    for (int32_t k = 0; k < g->sums; k++) memset(sums_of(c, &g->sum[k], begin), 0, (size_t)(c->sum.columns * c->bytes));
     for (int64_t at = begin; at < end; at += c->tile) {
         const int64_t n = end - at < c->tile ? end - at : c->tile;
         for (int32_t k = 0; k < g->inputs; k++)
@@ -123,18 +141,31 @@ static void run_chunk(void *context, int64_t begin, int64_t end)
             span.at[0] = to;
             span.inner[0] = 1;
             c->call[m].function(&span);
+            add_sums(c, m, to, begin, n);
         }
     }
 }
 
-/* As many elements as a register holds, in whole periods of an input that fits. */
+/* As many elements as a register holds, in whole periods of an input that fits; of sums in whole eights of rows. */
 static int64_t tile_of(const group_context *c)
 {
     const int64_t most = TILE_BYTES / c->bytes;
+    if (c->group->sums > 0) return most / (8 * c->sum.columns) * (8 * c->sum.columns);
     int64_t period = 1;
     for (int32_t k = 0; k < c->group->inputs; k++)
         if (c->in[k].form == REPEATED && c->in[k].period <= most && c->in[k].period > period) period = c->in[k].period;
     return most / period * period;
+}
+
+/* As of a matrix: sum_to merges all axes but that of the columns. */
+static hti_row_sum row_sum_of(const hti_group *group)
+{
+    const int64_t lines = group->count / group->columns;
+    const hti_tensor from = {.dtype = group->dtype, .shape = HT_SHAPE(lines, group->columns), .stride = {group->columns, 1}};
+    const hti_tensor to = {.dtype = group->dtype, .shape = HT_SHAPE(1, group->columns), .stride = {group->columns, 1}};
+    hti_row_sum sum;
+    (void)hti_row_sum_of(&from, &to, &sum);
+    return sum;
 }
 
 ht_status hti_cpu_group(const hti_group *group, int32_t threads)
@@ -148,9 +179,21 @@ ht_status hti_cpu_group(const hti_group *group, int32_t threads)
         for (int32_t k = 0; member->inputs > 2 && k < member->inputs; k++)
             if (member->source[k] < 0) c.in[~member->source[k]].spread = true;
     }
+    if (group->sums > 0) c.sum = row_sum_of(group);
     c.tile = tile_of(&c);
     const int64_t wanted = HTI_GRAIN / group->members > LEAST_CHUNK ? HTI_GRAIN / group->members : LEAST_CHUNK;
-    const int64_t grain = wanted / c.tile * c.tile;
-    hti_parallel_for(threads, group->count, grain < c.tile ? c.tile : grain, run_chunk, &c);
+    c.grain = wanted / c.tile * c.tile;
+    if (c.grain < c.tile) c.grain = c.tile;
+    if (group->sums > 0) c.grain = c.sum.part * c.sum.columns;
+    hti_parallel_for(threads, group->count, c.grain, run_chunk, &c);
+    for (int32_t k = 0; k < group->sums && c.sum.parts > 1; k++)
+        hti_row_sum_parts(group->dtype, &c.sum, group->sum[k].scratch, group->sum[k].output, threads);
     return HT_OK;
+}
+
+int64_t hti_cpu_group_sum(const hti_tensor *from, const hti_tensor *to)
+{
+    hti_row_sum sum;
+    const int64_t eight = 8 * (int64_t)ht_dtype_bytes(to->dtype);
+    return hti_row_sum_of(from, to, &sum) && sum.columns * eight <= TILE_BYTES ? sum.columns : 0;
 }

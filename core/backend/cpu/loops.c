@@ -9,7 +9,7 @@
 
 static int64_t distance(int64_t stride) { return stride < 0 ? -stride : stride; }
 
-static void swap_axes(hti_loop *loop, int32_t a, int32_t b)
+void hti_loop_swap(hti_loop *loop, int32_t a, int32_t b)
 {
     const int64_t dim = loop->dim[a];
     loop->dim[a] = loop->dim[b];
@@ -26,7 +26,7 @@ static void sort_axes(hti_loop *loop)
 {
     for (int32_t k = 1; k < loop->rank; k++)
         for (int32_t j = k; j > 0 && distance(loop->stride[0][j - 1]) < distance(loop->stride[0][j]); j--)
-            swap_axes(loop, j - 1, j);
+            hti_loop_swap(loop, j - 1, j);
 }
 
 static bool mergeable(const hti_loop *loop, int32_t outer, int32_t inner)
@@ -64,7 +64,7 @@ hti_loop hti_loop_make(const hti_tensor *const *operand, int32_t operands)
     merge_axes(&loop);
     const int32_t inner = loop.rank - 1;
     if (loop.rank >= 2 && loop.dim[inner] < SHORT_ROW && loop.dim[inner - 1] > loop.dim[inner])
-        swap_axes(&loop, inner - 1, inner);
+        hti_loop_swap(&loop, inner - 1, inner);
     if (loop.rank == 0) {
         loop.rank = 1;
         loop.dim[0] = 1;

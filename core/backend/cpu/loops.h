@@ -46,6 +46,9 @@ typedef struct hti_pointwise {
 /* The loop over operands of one shape; operand 0 is the result. */
 hti_loop hti_loop_make(const hti_tensor *const *operand, int32_t operands);
 
+/* Exchanges two axes. */
+void hti_loop_swap(hti_loop *loop, int32_t a, int32_t b);
+
 /* Runs `function` over the whole loop, in parallel. */
 void hti_loop_run(const hti_loop *loop, const hti_tensor *const *operand, hti_span_function function, double p,
                   double q, int32_t threads);

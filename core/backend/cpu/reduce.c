@@ -129,6 +129,26 @@ static ht_status prepare_sum_to(const void *attributes, const hti_tensor *in, in
     return HT_OK;
 }
 
+/* The sum over the partial sums of a plan: [part][kept position][column], dense. */
+static sum_plan plan_of_parts(sum_plan *plan)
+{
+    sum_plan last = {.kept = plan->kept, .columns = plan->columns, .column_in = 1, .column_out = plan->column_out};
+    last.line = last.pieces = last.parts = 1;
+    last.lines = last.part = plan->parts;
+    last.outputs = plan->outputs;
+    last.tiles = plan->tiles;
+    memcpy(last.kept_out, plan->kept_out, sizeof last.kept_out);
+    int64_t stride = plan->columns;
+    for (int32_t k = plan->kept.rank - 1; k >= 0; k--) {
+        plan->kept_out[k] = last.kept.stride[k] = stride;
+        stride *= plan->kept.dim[k];
+    }
+    plan->column_out = 1;
+    plan->part_out = stride;
+    add_axis(&last.reduced, plan->parts, stride);
+    return last;
+}
+
 static ht_status run_sum_to(const hti_run *run)
 {
     const ht_dtype dtype = run->out->dtype;
@@ -143,24 +163,34 @@ static ht_status run_sum_to(const hti_run *run)
         return HT_OK;
     }
     if (!run->scratch) return HT_EINTERNAL;
-    /* Partial sums: [part][kept position][column], dense; then the same sum over the parts. */
-    sum_plan last = {.kept = plan.kept, .columns = plan.columns, .column_in = 1, .column_out = plan.column_out};
-    last.line = last.pieces = last.parts = 1;
-    last.lines = last.part = plan.parts;
-    last.outputs = plan.outputs;
-    last.tiles = plan.tiles;
-    memcpy(last.kept_out, plan.kept_out, sizeof last.kept_out);
-    int64_t stride = plan.columns;
-    for (int32_t k = plan.kept.rank - 1; k >= 0; k--) {
-        plan.kept_out[k] = last.kept.stride[k] = stride;
-        stride *= plan.kept.dim[k];
-    }
-    plan.column_out = 1;
-    plan.part_out = stride;
-    add_axis(&last.reduced, plan.parts, stride);
+    const sum_plan last = plan_of_parts(&plan);
     run_plan(&plan, dtype, run->in[0].data, run->scratch, run->threads);
     run_plan(&last, dtype, run->scratch, run->out->data, run->threads);
     return HT_OK;
+}
+
+/* ---- the same sum, fed by others ---- */
+
+bool hti_row_sum_of(const hti_tensor *from, const hti_tensor *to, hti_row_sum *sum)
+{
+    if (from->dtype != to->dtype || (to->dtype != HT_F32 && to->dtype != HT_F64)) return false;
+    const sum_plan plan = make_plan(from, to);
+    *sum = (hti_row_sum){plan.columns, plan.lines, plan.part, plan.parts};
+    return plan.line == 1 && plan.columns > 1 && plan.columns <= HTI_SUM_COLUMNS && plan.lines > 1 && plan.kept.rank == 0 &&
+           plan.column_in == 1 && plan.column_out == 1 && plan.reduced.rank == 1 && plan.reduced.stride[0] == plan.columns;
+}
+
+void hti_row_sum_add(ht_dtype dtype, int64_t columns, void *sums, const void *rows, int64_t lines)
+{
+    if (dtype == HT_F32) add_lines_f32(sums, rows, columns, lines, columns, 1);
+    else add_lines_f64(sums, rows, columns, lines, columns, 1);
+}
+
+void hti_row_sum_parts(ht_dtype dtype, const hti_row_sum *sum, const void *parts, void *to, int32_t threads)
+{
+    sum_plan plan = {.columns = sum->columns, .column_out = 1, .parts = sum->parts, .outputs = 1, .tiles = 1};
+    const sum_plan last = plan_of_parts(&plan);
+    run_plan(&last, dtype, parts, to, threads);
 }
 
 /* argmax and max_along: outputs of one line each. */

@@ -13,13 +13,29 @@ static void HT_NAME(add_rows)(T *acc, const T *const *row, int64_t n, int64_t st
             acc[i] += ((a[j] + b[j]) + (c[j] + d[j])) + ((e[j] + f[j]) + (g[j] + h[j]));
 }
 
+/* acc[c] += the sums of n neighbouring columns over rows at one distance, as of images channels last. */
+static void HT_NAME(add_lines)(T *acc, const T *x, int64_t step, int64_t lines, int64_t n, int64_t stride)
+{
+    int64_t line = 0;
+    for (; line + ROWS <= lines; line += ROWS, x += ROWS * step) {
+        const T *row[ROWS];
+        for (int32_t k = 0; k < ROWS; k++) row[k] = x + k * step;
+        HT_NAME(add_rows)(acc, row, n, stride);
+    }
+    for (; line < lines; line++, x += step) HTI_EACH(acc[i] += x[i * stride]);
+}
+
 /* acc[c] = the sums of n neighbouring columns over `lines` positions of walk. */
 static void HT_NAME(sum_columns)(T *acc, const T *x, hti_walk *walk, int64_t lines, int64_t n, int64_t stride)
 {
     memset(acc, 0, (size_t)n * sizeof(T));
     int64_t line = 0;
+    const T *row[ROWS];
+    if (walk->rank == 1) {
+        HT_NAME(add_lines)(acc, x + walk->offset, walk->stride[0], lines, n, stride);
+        return;
+    }
     for (; line + ROWS <= lines; line += ROWS) {
-        const T *row[ROWS];
         for (int32_t k = 0; k < ROWS; k++) {
             row[k] = x + walk->offset;
             hti_walk_next(walk);
@@ -27,8 +43,8 @@ static void HT_NAME(sum_columns)(T *acc, const T *x, hti_walk *walk, int64_t lin
         HT_NAME(add_rows)(acc, row, n, stride);
     }
     for (; line < lines; line++) {
-        const T *row = x + walk->offset;
-        HTI_EACH(acc[i] += row[i * stride]);
+        const T *last = x + walk->offset;
+        HTI_EACH(acc[i] += last[i * stride]);
         hti_walk_next(walk);
     }
 }
