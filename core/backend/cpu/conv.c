@@ -60,7 +60,8 @@ static bool read_problem(hti_conv_face face, const hti_conv_attributes *a, const
     hti_conv_frame *f = &p->frame;
     int64_t x[5], w[5], y[5];
     if (a->axes < 1 || a->axes > 3 || a->groups < 1) return false;
-    if (o.x->shape.rank != a->axes + 2 || o.w->shape.rank != a->axes + 2 || o.y->shape.rank != a->axes + 2) return false;
+    int32_t rank = a->axes + 2;
+    if (o.x->shape.rank != rank || o.w->shape.rank != rank || o.y->shape.rank != rank) return false;
     read_axes(o.x, a->axes, x, f->x);
     read_axes(o.w, a->axes, w, f->w);
     read_axes(o.y, a->axes, y, f->y);

@@ -220,7 +220,8 @@ static ht_status add_slice(onednn_state *s, const hti_conv_problem *p, primitive
         if (k == 3 && bytes > s->scratchpad) s->scratchpad = bytes;
         if (k != 1) continue;
         uint64_t this_key = hti_weight_layout_key(md, kind == FLIPPED);
-        if (s->slice_count == 1 && status == dnnl_success) taken = hti_weight_layout_read(&s->layout, p, kind == FLIPPED, md);
+        if (s->slice_count == 1 && status == dnnl_success)
+            taken = hti_weight_layout_read(&s->layout, p, kind == FLIPPED, md);
         if (s->slice_count > 1 && this_key != *key) taken = HT_EUNSUPPORTED;
         *key = this_key;
     }
@@ -292,7 +293,8 @@ static bool turn_part(const hti_conv_frame *f, part_shape *part)
 static ht_status add_slices(onednn_state *s, const hti_conv_problem *p, uint64_t *key)
 {
     const hti_conv_frame *f = &p->frame;
-    int64_t each = (f->batch + SLICES - 1) / SLICES, rows = f->out[3 - p->axes], bands = (BANDS + f->batch - 1) / f->batch;
+    int64_t each = (f->batch + SLICES - 1) / SLICES, bands = (BANDS + f->batch - 1) / f->batch;
+    int64_t rows = f->out[3 - p->axes];
     int64_t places = f->out[0] * f->out[1] * f->out[2];
     if (s->kind != TO_WEIGHT || rows < bands * BAND_ROWS || places < bands * BAND_PLACES) bands = 1;
     ht_status status = HT_OK;
@@ -388,7 +390,8 @@ static ht_status prepare_blocks(const hti_conv_problem *p, void **own, hti_choic
     }
     s->blocked = true;
     s->blocks = *b;
-    s->blocks_bytes = hti_lines((size_t)(b->batch * b->image[0] * b->image[1] * b->image[2] * b->channels) * sizeof(float));
+    int64_t count = b->batch * b->image[0] * b->image[1] * b->image[2] * b->channels;
+    s->blocks_bytes = hti_lines((size_t)count * sizeof(float));
     choice->scratch_bytes += s->blocks_bytes;
     choice->packed_key[1] = hti_hash(choice->packed_key[1], p->frame.step, sizeof p->frame.step);
     choice->packed_key[1] = hti_hash(choice->packed_key[1], p->frame.kernel, sizeof p->frame.kernel);
@@ -399,6 +402,8 @@ static ht_status prepare_blocks(const hti_conv_problem *p, void **own, hti_choic
 static ht_status prepare_onednn(const hti_conv_problem *p, void **own, hti_choice *choice)
 {
     if (p->dtype != HT_F32 || !p->usual) return HT_EUNSUPPORTED;
+    /* To one channel oneDNN is no better than a dot product in every lane; GEMM is. */
+    if (p->frame.filters == 1 && p->frame.channels > 1 && p->face != HTI_CONV_TO_INPUT) return HT_EUNSUPPORTED;
     for (int32_t k = 0; k < 3; k++) { /* oneDNN infers the size of y, so it must be the usual one */
         const hti_conv_frame *f = &p->frame;
         int64_t room = f->image[k] + 2 * f->pad[k] - f->dilation[k] * (f->kernel[k] - 1) - 1;
