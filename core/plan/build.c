@@ -315,7 +315,7 @@ static int32_t instruction(builder *b, const hti_node *node, int32_t *in)
     if (b->short_of_memory) return 0;
     if (node->op->attribute_bytes) memcpy(attributes, node->attributes, node->op->attribute_bytes);
     int32_t out = new_value(b, node->spec.dtype, node->spec.shape, order, HTI_NOWHERE);
-    hti_choice choice = {0};
+    hti_choice choice = {.convolution = p->convolution};
     if (b->short_of_memory || choose(b, kernel, attributes, in, node->inputs, out, order, &choice) != HT_OK) return 0;
     int32_t packed_for[HTI_MAX_PACKED];
     pack_inputs(b, kernel, &choice, in, node->inputs, packed_for);
