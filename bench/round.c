@@ -178,7 +178,8 @@ static void prepare(bench_case *c)
     if (c->error->status == HT_OK && c->file) take_file(c);
     if (c->error->status != HT_OK) return;
     ht_vars outputs = record(c);
-    c->program = ht_compile(c->levels.tape, c->device, outputs, .error = c->error, .profile = 1);
+    c->program = ht_compile(c->levels.tape, c->device, outputs, .error = c->error, .profile = 1,
+                            .convolution = (ht_convolution)c->options->config.convolution);
     for (int32_t i = 0; c->program && i < ht_store_count(c->given); i++)
         if (ht_has_input(c->program, ht_store_name(c->given, i)))
             ht_set_named(c->program, ht_store_name(c->given, i), ht_store_data(c->given, i),
