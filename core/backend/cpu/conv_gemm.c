@@ -14,7 +14,7 @@
 
 enum {
     BLOCK_BYTES = 1 << 20,   /* of gathered rows: about what stays in a core's second cache */
-    BLOCK_ROWS = 16,         /* at least so many, or the product is one of vectors */
+    BLOCK_ROWS = 64,         /* at least so many, or the product is one of vectors */
     CHUNK_COLUMNS = 256,     /* of the weight gradient that one task computes, at least */
     TASKS = 8,               /* tasks that a weight gradient is cut into, at most, by slices of its places */
     PARTIAL_BYTES = 16 << 20,

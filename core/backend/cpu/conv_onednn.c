@@ -147,7 +147,7 @@ static part_shape whole_part(const hti_conv_frame *f)
 
 /*
  * Whether oneDNN's sums would depend on its number of threads. Found by trying 1 to 16: a weight gradient's do where
- * it has few blocks of 16x16 channels to share out, or large images; with one spatial axis those of all faces do.
+ * it has few blocks of 16x16 channels to share out, or many places; with one spatial axis those of all faces do.
  */
 static bool sums_vary(const hti_conv_problem *p)
 {
@@ -157,7 +157,7 @@ static bool sums_vary(const hti_conv_problem *p)
     int64_t weights = f->filters * inner * f->kernel[0] * f->kernel[1] * f->kernel[2];
     int64_t places = f->out[0] * f->out[1] * f->out[2];
     if (p->axes == 1) return true;
-    return p->face == HTI_CONV_TO_WEIGHT && (blocks < 32 || (weights <= 150000 && places >= 32 * 32));
+    return p->face == HTI_CONV_TO_WEIGHT && (blocks < 32 || places >= 64 * 64 || (weights <= 150000 && places >= 32 * 32));
 }
 
 /* Cuts part to rows [first, last) of y along the outermost axis, and notes where they and what they read begin. */

@@ -21,9 +21,9 @@ enum {
     BLOCK = 16,               /* channels kept together */
     RUN = 8,                  /* places that are converted at a time */
     LEAST_SIZE = 32,          /* of images; below it the direct kernels are as fast */
-    LEAST_BAND_IMAGE = 128,   /* images from this size on are cut into bands */
+    LEAST_BAND_IMAGE = 64,    /* images from this size on are cut into bands: shared by threads, their bits would vary */
     BAND_ROWS = 64,
-    LEAST_WEIGHT_SIZE = 64,   /* of images for a weight gradient; below it, its error is more than twice the direct one's */
+    LEAST_WEIGHT_SIZE = 128,  /* of images for a weight gradient; below it, its error is more than twice the direct one's */
     WEIGHT_BAND_ROWS = 32,
     WEIGHT_PARTS = 4,         /* of a weight gradient, about, each with a sum of its own */
     MOST_PARTS = 64,
