@@ -22,6 +22,7 @@ typedef struct bench_options {
     genseg_config config;      /* networks, sizes, search, hypergradient, device, threads          */
     int32_t repeat, states;    /* states: that a setting of the peer is tried from until it agrees  */
     bool json, vs_torch, help;
+    bool convolution_error;    /* errors of convolutions instead of times                           */
     const char *python;        /* of the peer                                                       */
     char peer[BENCH_PATH];     /* its program                                                       */
     const char *state;         /* a file to start from when there is no peer, or NULL               */
@@ -105,6 +106,7 @@ double bench_order_share(const ht_program *program);
 enum { BENCH_CASE_CLASSES = 21 };
 int32_t bench_cases(void);
 const char *bench_case_name(int32_t index);
+bool bench_case_convolves(int32_t index);
 /** Records one on inputs of its own: `inputs` take derivatives, `fixed` do not. */
 ht_var bench_case_record(ht_tape *tape, const genseg_config *config, int32_t index, ht_vars *inputs, ht_vars *fixed);
 /** Its name and attributes, for bench/peer_ops.py: {"op", "attributes"}. */

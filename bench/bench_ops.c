@@ -26,17 +26,23 @@ typedef struct ops_job {
     int32_t op;
 } ops_job;
 
+/* The same numbers for every program, exact in f32. */
 static void fill(ht_program *program, ht_var input, const char *name, ht_error *error)
 {
     int64_t count = ht_shape_count(ht_var_shape(input));
     float *numbers = malloc((size_t)count * sizeof *numbers);
-    if (!numbers) {
+    double *wide = ht_var_dtype(input) == HT_F64 ? malloc((size_t)count * sizeof *wide) : NULL;
+    if (!numbers || (ht_var_dtype(input) == HT_F64 && !wide)) {
         ht_fail(error, HT_ENOMEM, "no memory for %lld numbers", (long long)count);
+        free(numbers);
+        free(wide);
         return;
     }
     uint64_t key = ht_random_key(1, name);
     for (int64_t i = 0; i < count; i++) numbers[i] = (float)(ht_random_unit(ht_random_word(key, 0, (uint64_t)i)) - 0.5);
-    ht_set(program, input, numbers, count);
+    for (int64_t i = 0; wide && i < count; i++) wide[i] = (double)numbers[i];
+    ht_set(program, input, wide ? (const void *)wide : numbers, count);
+    free(wide);
     free(numbers);
 }
 
@@ -106,7 +112,8 @@ static json_t *work(void *context, ht_error *error)
         ht_var y = bench_case_record(tape, o, job->op, &inputs, &fixed);
         ht_var cotangent = ht_input(tape, "cotangent", ht_var_shape(y));
         ht_vars outputs = ht_vars_join(ht_list(y), ht_vjp(ht_list(y), ht_list(cotangent), inputs));
-        ht_program *program = ht_compile(tape, device, outputs, .error = error, .profile = 1);
+        ht_program *program = ht_compile(tape, device, outputs, .error = error, .profile = 1,
+                                         .convolution = (ht_convolution)o->convolution);
         for (int32_t i = 0; program && i < inputs.count; i++) fill(program, inputs.at[i], i ? "second" : "first", error);
         if (program) fill(program, cotangent, "cotangent", error);
         if (program && error->status == HT_OK) rows = run(program, job->options->repeat, error);
@@ -115,6 +122,83 @@ static json_t *work(void *context, ht_error *error)
         ht_fail(error, HT_ENOMEM, "no memory for a tape");
     }
     ht_tape_free(tape);
+    ht_device_close(device);
+    return rows;
+}
+
+/* ---- errors of convolutions ---- */
+
+enum { FACES = 3 };
+static const char *const faces[FACES] = {"result", "input_gradient", "weight_gradient"};
+
+/* An output in doubles, which the caller frees; NULL after a failure. */
+static double *result_of(ht_program *program, int32_t output, int64_t count, ht_dtype dtype)
+{
+    double *wide = malloc((size_t)count * sizeof *wide);
+    float *narrow = dtype == HT_F32 ? malloc((size_t)count * sizeof *narrow) : NULL;
+    void *numbers = dtype == HT_F32 ? (void *)narrow : (void *)wide;
+    bool good = wide && numbers && ht_get_at(program, output, numbers, count) == HT_OK;
+    for (int64_t i = 0; good && narrow && i < count; i++) wide[i] = (double)narrow[i];
+    free(narrow);
+    if (good) return wide;
+    free(wide);
+    return NULL;
+}
+
+/* Result and derivatives of a case. */
+static void results(const ops_job *job, ht_device *device, ht_dtype dtype, ht_convolution convolution, double *value[FACES],
+                    int64_t count[FACES], ht_error *error)
+{
+    ht_tape *tape = ht_tape_new(dtype);
+    ht_vars inputs = {0}, fixed = {0};
+    if (!tape) {
+        ht_fail(error, HT_ENOMEM, "no memory for a tape");
+        return;
+    }
+    ht_var y = bench_case_record(tape, &job->options->config, job->op, &inputs, &fixed);
+    ht_var cotangent = ht_input(tape, "cotangent", ht_var_shape(y));
+    ht_vars outputs = ht_vars_join(ht_list(y), ht_vjp(ht_list(y), ht_list(cotangent), inputs));
+    ht_program *program = ht_compile(tape, device, outputs, .error = error, .convolution = convolution);
+    for (int32_t i = 0; program && i < inputs.count; i++) fill(program, inputs.at[i], i ? "second" : "first", error);
+    if (program) fill(program, cotangent, "cotangent", error);
+    if (program) ht_run(program);
+    for (int32_t k = 0; program && k < FACES; k++) {
+        count[k] = ht_shape_count(ht_var_shape(outputs.at[k]));
+        value[k] = result_of(program, k, count[k], dtype);
+        if (!value[k]) ht_fail(error, HT_ENOMEM, "no results: %.200s", ht_program_error(program)->message);
+    }
+    ht_program_free(program);
+    ht_tape_free(tape);
+}
+
+/* The largest error of each face divided by the largest value, for both settings of convolution; the ratio of the two,
+ * and that of the root mean squares. */
+static json_t *errors(void *context, ht_error *error)
+{
+    const ops_job *job = context;
+    ht_device *device = ht_device_open(job->options->config.device, job->options->config.threads, error);
+    double *value[3][FACES] = {{NULL}};
+    int64_t count[FACES] = {0};
+    if (device) {
+        results(job, device, HT_F64, HT_CONVOLUTION_AUTO, value[0], count, error);
+        results(job, device, HT_F32, HT_CONVOLUTION_DIRECT, value[1], count, error);
+        results(job, device, HT_F32, HT_CONVOLUTION_AUTO, value[2], count, error);
+    }
+    json_t *rows = error->status == HT_OK ? json_array() : NULL;
+    for (int32_t k = 0; rows && k < FACES; k++) {
+        double worst[3] = {0, 0, 0}, squares[3] = {0, 0, 0}; /* of the values, then of the errors */
+        for (int64_t i = 0; i < count[k]; i++)
+            for (int32_t a = 0; a < 3; a++) {
+                double one = fabs(a ? value[a][k][i] - value[0][k][i] : value[0][k][i]);
+                worst[a] = fmax(worst[a], one);
+                squares[a] += one * one;
+            }
+        json_array_append_new(rows, json_pack("{s:s, s:f, s:f, s:f, s:f}", "step", faces[k], "direct", worst[1] / worst[0],
+                                              "auto", worst[2] / worst[0], "ratio", worst[2] / worst[1], "mean_ratio",
+                                              sqrt(squares[2] / squares[1])));
+    }
+    for (int32_t a = 0; a < 3; a++)
+        for (int32_t k = 0; k < FACES; k++) free(value[a][k]);
     ht_device_close(device);
     return rows;
 }
@@ -131,6 +215,18 @@ static void judge(json_t *row, const json_t *machine)
     json_object_set_new(row, "bytes_per_second", bench_real(bytes / seconds));
     json_object_set_new(row, "fraction_of_peak", bench_real(fmax(of_flop, of_bytes)));
     json_object_set_new(row, "roof", json_string(of_flop >= of_bytes ? "flop" : "bytes"));
+}
+
+static void show_errors(const char *name, const json_t *rows)
+{
+    size_t i;
+    json_t *row;
+    printf("%s\n", name);
+    json_array_foreach((json_t *)rows, i, row)
+        printf("    %-16s direct %8.2e, auto %8.2e, ratio %5.2f, of root mean squares %5.2f\n", json_string_value(json_object_get(row, "step")),
+               bench_number(row, "direct"), bench_number(row, "auto"), bench_number(row, "ratio"),
+               bench_number(row, "mean_ratio"));
+    fflush(stdout);
 }
 
 static void show(const char *name, const json_t *rows)
@@ -154,17 +250,19 @@ static int run_all(const bench_options *options)
     json_t *machine = bench_machine(options->config.threads), *list = json_array();
     int bad = 0;
     for (int32_t i = 0; i < bench_cases(); i++) {
+        bool wrong = options->convolution_error;
         if (options->only && !strstr(bench_case_name(i), options->only)) continue;
+        if (wrong && !bench_case_convolves(i)) continue;
         ops_job job = {options, i};
-        bench_child child = bench_fork(work, &job);
+        bench_child child = bench_fork(wrong ? errors : work, &job);
         size_t k;
         json_t *row;
-        json_array_foreach(child.answer, k, row) judge(row, machine);
+        json_array_foreach(child.answer, k, row) if (!wrong) judge(row, machine);
         if (!child.answer) {
             fprintf(stderr, "bench_ops: %s: %s\n", bench_case_name(i), child.problem);
             bad = 1;
         } else if (!options->json) {
-            show(bench_case_name(i), child.answer);
+            (wrong ? show_errors : show)(bench_case_name(i), child.answer);
         }
         json_array_append_new(list, json_pack("{s:s, s:o}", "case", bench_case_name(i), "rows",
                                               child.answer ? child.answer : json_array()));

@@ -12,7 +12,7 @@ static const char about[] =
     "With --vs-torch in turns with the same round in PyTorch, at each of the peer's settings; the fastest counts, and only\n"
     "those whose losses agree to 1e-4 and whose hypergradient agrees to 1e-3. ratio: the peer's seconds over ours.";
 
-static const char without[] = "--model --only";
+static const char without[] = "--model --only --convolution-error";
 
 static void show_phases(const json_t *phases)
 {

@@ -133,6 +133,8 @@ ht_var bench_case_record(ht_tape *tape, const genseg_config *o, int32_t index, h
 int32_t bench_cases(void) { return CASES; }
 const char *bench_case_name(int32_t index) { return cases[index].name; }
 
+bool bench_case_convolves(int32_t index) { return cases[index].kind == CONV || cases[index].kind == CONV_UP; }
+
 json_t *bench_case_question(const genseg_config *o, int32_t index)
 {
     const op_case *c = &cases[index];

@@ -127,7 +127,8 @@ static json_t *work(void *context, ht_error *error)
     if (device && (!file || !tape)) ht_fail(error, HT_ENOMEM, "no memory for a tape");
     if (error->status == HT_OK && ht_store_load(file, c->file, error) == HT_OK) {
         recorded r = record(tape, c);
-        ht_program *program = ht_compile(tape, device, r.outputs, .error = error, .profile = 1);
+        ht_program *program = ht_compile(tape, device, r.outputs, .error = error, .profile = 1,
+                                         .convolution = (ht_convolution)c->options->config.convolution);
         if (program) answer = measure(program, file, &r, error);
         ht_program_free(program);
     }

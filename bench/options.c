@@ -21,6 +21,7 @@ static const option table[] = {
     {"--width", "N", NULL, "channels of the first layer of each network; default: the preset's"},
     {"--hypergradient", "H", "mlo.hypergradient", "none, finite-difference, eq9 or total; default eq9"},
     {"--search", "S", "model.search", "cells that are searched: encoder, decoder or both; default both"},
+    {"--convolution", "C", "convolution", "auto or direct; default auto"},
     {"--repeat", "N", NULL, "measurements, of which the median counts; default 3"},
     {"--device", "D", "device", "where to compute; default auto"},
     {"--threads", "N", "threads", "of the CPU, ours and the peer's; default all"},
@@ -31,6 +32,7 @@ static const option table[] = {
     {"--load-state", "FILE", NULL, "without the peer: start from a file of its --save-state"},
     {"--trace", "FILE", NULL, "where our steps' times go, for chrome://tracing and Perfetto"},
     {"--flame", "FILE", NULL, "the same as a flame graph, SVG"},
+    {"--convolution-error", NULL, NULL, "errors of convolutions against f64 instead of times"},
     {"--json", NULL, NULL, "one JSON object on one line"},
     {"--help", NULL, NULL, "this text"},
 };
@@ -125,6 +127,8 @@ static ht_status take(const option *o, const char *value, bench_options *options
         options->trace = value;
     } else if (strcmp(o->name, "--flame") == 0) {
         options->flame = value;
+    } else if (strcmp(o->name, "--convolution-error") == 0) {
+        options->convolution_error = true;
     } else if (strcmp(o->name, "--json") == 0) {
         options->json = true;
     } else if (strcmp(o->name, "--help") == 0) {

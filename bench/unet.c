@@ -180,7 +180,8 @@ static json_t *work(void *context, ht_error *error)
         ht_fail(error, HT_ENOMEM, "no memory for a tape and its stores");
     if (error->status == HT_OK) {
         record(c);
-        c->program = ht_compile(c->tape, c->device, ht_vars_join(ht_list(c->loss), c->values), .error = error);
+        c->program = ht_compile(c->tape, c->device, ht_vars_join(ht_list(c->loss), c->values), .error = error,
+                                .convolution = (ht_convolution)c->options->config.convolution);
     }
     if (c->program) begin(c);
     if (c->program && error->status == HT_OK) answer = run(c);

@@ -17,6 +17,7 @@ typedef struct conv_case {
     int32_t axes, groups;
     int64_t batch, channels, filters;
     int64_t image[3], kernel[3], stride[3], pad[3], dilation[3];
+    ht_convolution convolution;
 } conv_case;
 
 typedef struct conv_plan {
@@ -83,6 +84,7 @@ static inline ht_status conv_plan_make(conv_plan *p, const conv_case *c, hti_con
     static const hti_kernel *const table[] = {&hti_cpu_conv, &hti_cpu_conv_input, &hti_cpu_conv_weight};
     static const int32_t which[3][3] = {{0, 1, 2}, {2, 1, 0}, {0, 2, 1}};
     *p = (conv_plan){.kernel = table[face], .threads = threads};
+    p->choice.convolution = c->convolution;
     p->attributes.axes = c->axes;
     p->attributes.groups = c->groups;
     for (int32_t k = 0; k < c->axes; k++) {

@@ -1,4 +1,7 @@
-/* The CPU's matmul kernel: transposes, broadcast leading axes, strides, against a plain sum; bits for 1, 2, 4 threads. */
+/*
+ * The CPU's matmul kernel: transposes, broadcast leading axes, strides, against a plain sum; equal bits for 1, 2 and 4
+ * threads.
+ */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -82,8 +85,10 @@ static double element(const product_case *c, const hti_tensor *a, const hti_tens
 
 static void check(const product_case *c, ht_dtype dtype, bool ta, bool tb)
 {
-    hti_tensor in[2] = {make(dtype, c->leading_a, c->lead_a, ta ? c->k : c->m, ta ? c->m : c->k, c->view & 1, false),
-                        make(dtype, c->leading_b, c->lead_b, tb ? c->n : c->k, tb ? c->k : c->n, c->view & 2, c->view & 4)};
+    int64_t rows_a = ta ? c->k : c->m, columns_a = ta ? c->m : c->k, rows_b = tb ? c->n : c->k;
+    int64_t columns_b = tb ? c->k : c->n;
+    hti_tensor in[2] = {make(dtype, c->leading_a, c->lead_a, rows_a, columns_a, c->view & 1, false),
+                        make(dtype, c->leading_b, c->lead_b, rows_b, columns_b, c->view & 2, c->view & 4)};
     hti_tensor out[3];
     double worst = 0, largest = 1e-30;
     int64_t count = 0, batches = 1;
@@ -122,20 +127,21 @@ static void check(const product_case *c, ht_dtype dtype, bool ta, bool tb)
 int main(void)
 {
     static const product_case cases[] = {
-        {.m = 3, .n = 4, .k = 5},
-        {.m = 1, .n = 1, .k = 7},
-        {.m = 1, .n = 9, .k = 1},
-        {.m = 9, .n = 1, .k = 6},
-        {.m = 150, .n = 400, .k = 20},
-        {.m = 5, .n = 700, .k = 33, .leading_a = 1, .leading_b = 1, .leading = 1, .lead_a = {6}, .lead_b = {6}, .lead = {6}},
-        {.m = 4, .n = 3, .k = 5, .leading_a = 2, .leading = 2, .lead_a = {2, 3}, .lead = {2, 3}},
-        {.m = 4, .n = 3, .k = 5, .leading_b = 2, .leading = 2, .lead_b = {2, 3}, .lead = {2, 3}},
-        {.m = 4, .n = 3, .k = 5, .leading_a = 2, .leading_b = 2, .leading = 2, .lead_a = {2, 1}, .lead_b = {1, 3}, .lead = {2, 3}},
-        {.m = 4, .n = 3, .k = 5, .leading_a = 1, .leading_b = 3, .leading = 3, .lead_a = {3}, .lead_b = {2, 2, 1}, .lead = {2, 2, 3}},
-        {.m = 4, .n = 3, .k = 5, .leading_a = 1, .leading_b = 1, .leading = 1, .lead_a = {6}, .lead_b = {6}, .lead = {6}, .view = 1},
-        {.m = 40, .n = 30, .k = 50, .leading_a = 1, .leading_b = 1, .leading = 1, .lead_a = {6}, .lead_b = {6}, .lead = {6}, .view = 2},
-        {.m = 4, .n = 3, .k = 5, .leading_a = 2, .leading_b = 2, .leading = 2, .lead_a = {2, 3}, .lead_b = {2, 3}, .lead = {2, 3}, .view = 3},
-        {.m = 4, .n = 3, .k = 5, .view = 4},
+        /* m, n, k; leading axes of a, b, result; their sizes; view */
+        {3, 4, 5, 0, 0, 0, {0}, {0}, {0}, 0},
+        {1, 1, 7, 0, 0, 0, {0}, {0}, {0}, 0},
+        {1, 9, 1, 0, 0, 0, {0}, {0}, {0}, 0},
+        {9, 1, 6, 0, 0, 0, {0}, {0}, {0}, 0},
+        {150, 400, 20, 0, 0, 0, {0}, {0}, {0}, 0},
+        {5, 700, 33, 1, 1, 1, {6}, {6}, {6}, 0},
+        {4, 3, 5, 2, 0, 2, {2, 3}, {0}, {2, 3}, 0},
+        {4, 3, 5, 0, 2, 2, {0}, {2, 3}, {2, 3}, 0},
+        {4, 3, 5, 2, 2, 2, {2, 1}, {1, 3}, {2, 3}, 0},
+        {4, 3, 5, 1, 3, 3, {3}, {2, 2, 1}, {2, 2, 3}, 0},
+        {4, 3, 5, 1, 1, 1, {6}, {6}, {6}, 1},
+        {40, 30, 50, 1, 1, 1, {6}, {6}, {6}, 2},
+        {4, 3, 5, 2, 2, 2, {2, 3}, {2, 3}, {2, 3}, 3},
+        {4, 3, 5, 0, 0, 0, {0}, {0}, {0}, 4},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         for (int32_t t = 0; t < 4; t++) {

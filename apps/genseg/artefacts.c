@@ -40,7 +40,8 @@ static ht_status generate(const genseg_trainer *t, const float *masks, float *im
     ht_tape *tape = ht_tape_new(HT_F32);
     if (!tape) return ht_fail(error, HT_ENOMEM, "pictures: no memory for a tape");
     ht_var generated = genseg_record_picture(tape, &t->state, &t->config, &t->nets, t->sizes);
-    ht_program *program = ht_compile(tape, t->state.device, ht_list(generated), .error = error);
+    ht_program *program = ht_compile(tape, t->state.device, ht_list(generated), .error = error,
+                                     .convolution = (ht_convolution)t->config.convolution);
     int64_t pixels = (int64_t)t->sizes.batch * t->sizes.size * t->sizes.size;
     ht_tape_free(tape);
     if (!program) return error->status;

@@ -34,6 +34,7 @@ typedef struct genseg_config {
     genseg_method method;
     int64_t rounds, seed;
     int32_t threads;             /* 0: all                                                          */
+    int32_t convolution;         /* an ht_convolution: "auto" | "direct"                            */
     char device[32];             /* auto | cpu | cuda[:N]; cuda is refused by name for now          */
 
     /* table [data] */

@@ -25,7 +25,7 @@ static ht_status no_memory(const char *what, ht_error *error)
 
 /* ---- the predictor ---- */
 
-static ht_program *compile(ht_device *device, ht_store *segmenter, const genseg_networks *nets, int32_t size,
+static ht_program *compile(ht_device *device, ht_store *segmenter, const genseg_networks *nets, const genseg_config *config,
                            const volatile int *interrupt, ht_error *error)
 {
     ht_tape *tape = ht_tape_new(HT_F32);
@@ -34,21 +34,23 @@ static ht_program *compile(ht_device *device, ht_store *segmenter, const genseg_
         return NULL;
     }
     nn_scope scope = nn_open(tape, segmenter, .name = "S", .evaluate = 1, .freeze_statistics = 1);
-    ht_var image = ht_input(tape, "image", HT_SHAPE(1, nets->generator.channels, size, size));
+    ht_var image = ht_input(tape, "image", HT_SHAPE(1, nets->generator.channels, config->size, config->size));
     ht_var probability = ht_sigmoid(genseg_segment(scope, image, &nets->segmenter));
     ht_program *program =
-        ht_compile(tape, device, ht_list(probability), .interrupt = interrupt, .error = error);
+        ht_compile(tape, device, ht_list(probability), .interrupt = interrupt, .error = error,
+                   .convolution = (ht_convolution)config->convolution);
     ht_tape_free(tape);
     return program;
 }
 
-genseg_predictor *genseg_predictor_new(ht_device *device, ht_store *segmenter, const genseg_networks *nets, int32_t size,
-                                       const volatile int *interrupt, ht_error *error)
+genseg_predictor *genseg_predictor_new(ht_device *device, ht_store *segmenter, const genseg_networks *nets,
+                                       const genseg_config *config, const volatile int *interrupt, ht_error *error)
 {
+    const int32_t size = config->size;
     genseg_predictor *p = calloc(1, sizeof *p);
     if (p) {
         *p = (genseg_predictor){.size = size, .channels = nets->generator.channels, .interrupt = interrupt};
-        p->program = compile(device, segmenter, nets, size, interrupt, error);
+        p->program = compile(device, segmenter, nets, config, interrupt, error);
         /* the size has passed the checks of the recording */
         if (p->program) p->probability = malloc(sizeof(float) * (size_t)size * (size_t)size);
         if (p->probability) return p;

@@ -11,8 +11,8 @@
 
 /** The segmenter as a program: [1, channels, size, size] to probabilities. Reads the store's values at each use. */
 typedef struct genseg_predictor genseg_predictor;
-genseg_predictor *genseg_predictor_new(ht_device *device, ht_store *segmenter, const genseg_networks *nets, int32_t size,
-                                       const volatile int *interrupt, ht_error *error);
+genseg_predictor *genseg_predictor_new(ht_device *device, ht_store *segmenter, const genseg_networks *nets,
+                                       const genseg_config *config, const volatile int *interrupt, ht_error *error);
 void genseg_predictor_free(genseg_predictor *predictor);
 /** Progress that scoring a split tells after each case; NULL (as at first) for none. Lent. */
 void genseg_predictor_show(genseg_predictor *predictor, genseg_progress *progress);

@@ -53,6 +53,8 @@ static const genseg_field table[] = {
     WHOLE("rounds", "rounds", rounds, 1, COUNT_MAX, "training rounds"),
     WHOLE("seed", "seed", seed, 0, SEED_MAX, "seed of every random draw"),
     WHOLE("threads", "threads", threads, 0, 1024, "threads of the CPU; 0 takes all"),
+    CHOICE("convolution", "convolution", convolution, "auto|direct",
+           "algorithms: the fastest whose error is about the direct one's, or that one alone"),
     {.key = "device", .flag = "device", .kind = GENSEG_FIELD_DEVICE, MEMBER(device), .help = "where to compute"},
 
     WHOLE("data.size", NULL, size, 8, 4096, "side of the square network input in pixels"),

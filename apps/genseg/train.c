@@ -35,7 +35,8 @@ static ht_status compile(genseg_trainer *t, ht_tape *tape, const genseg_recordin
         if (ht_ok(numbers[i])) outputs[count++] = numbers[i];
     }
     p->program = ht_compile(tape, t->state.device, ht_vars_new(tape, outputs, NULL, count), .error = error,
-                            .interrupt = t->job->interrupt, .profile = t->job->profile != NULL);
+                            .interrupt = t->job->interrupt, .profile = t->job->profile != NULL,
+                            .convolution = (ht_convolution)t->config.convolution);
     ht_tape_free(tape);
     return error->status;
 }
@@ -401,7 +402,7 @@ static ht_status start(genseg_trainer *t, ht_device *device, ht_error *error)
     t->began = true;
     if (begin_files(t, error) != HT_OK) return error->status;
     /* not interrupted: a round that is begun ends with its validation, so that a resumed run misses none */
-    t->predictor = genseg_predictor_new(device, t->state.store[GENSEG_S], &t->nets, t->config.size, NULL, error);
+    t->predictor = genseg_predictor_new(device, t->state.store[GENSEG_S], &t->nets, &t->config, NULL, error);
     return error->status;
 }
 
@@ -413,7 +414,7 @@ static ht_status finish(genseg_trainer *t, ht_device *device, genseg_metrics *me
     if (!best) return ht_fail(error, HT_ENOMEM, "%s: no memory for the best weights", t->job->run);
     genseg_predictor *predictor = NULL;
     if (genseg_weights_load(best, path, error) == HT_OK)
-        predictor = genseg_predictor_new(device, best, &t->nets, t->config.size, t->job->interrupt, error);
+        predictor = genseg_predictor_new(device, best, &t->nets, &t->config, t->job->interrupt, error);
     if (predictor)
         genseg_evaluate_split(predictor, &t->data.test, "test", &t->config,
                               t->config.select == GENSEG_SELECT_JACCARD ? "jaccard" : "dice", t->state.best_round,

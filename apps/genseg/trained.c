@@ -121,7 +121,7 @@ static ht_status open_weights(const char *run, const volatile int *interrupt, ge
     status = genseg_weights_load(t->segmenter, path, error);
     if (!status) status = check_weights(t, &nets, path, error);
     if (status) return status;
-    t->predictor = genseg_predictor_new(t->device, t->segmenter, &nets, t->config.size, interrupt, error);
+    t->predictor = genseg_predictor_new(t->device, t->segmenter, &nets, &t->config, interrupt, error);
     return t->predictor ? HT_OK : error->status;
 }
 

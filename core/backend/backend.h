@@ -6,6 +6,8 @@
 #ifndef HTI_BACKEND_H
 #define HTI_BACKEND_H
 
+#include <ht/program.h>
+
 #include "tape/op.h"
 
 /* Physical order of a value of rank 3 to 5. ROW: as the shape says. LAST: axis 1 (channels) varies fastest. */
@@ -22,6 +24,7 @@ typedef struct hti_tensor {
 
 /* What a kernel decides at planning; filled by `prepare`, given back to `run`. */
 typedef struct hti_choice {
+    ht_convolution convolution;           /* asked for by the planner, not decided by the kernel                */
     void *state;                          /* the kernel's own: primitives and so on; freed by `release`       */
     size_t scratch_bytes;                 /* workspace, 64-byte aligned, from the arena                        */
     size_t packed_bytes[HTI_MAX_PACKED];  /* > 0: input k wants to be handed over packed, in so many bytes     */

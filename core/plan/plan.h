@@ -112,6 +112,7 @@ struct ht_program {
     const volatile int *interrupt;
     int32_t check, profile;
     hti_clock commit_clock;
+    ht_convolution convolution;
     int64_t runs;
     ht_program_facts facts;
 };

@@ -55,6 +55,7 @@ ht_program *ht_compile_(ht_compile_args args)
         p->interrupt = args.interrupt;
         p->check = args.check;
         p->profile = args.profile;
+        p->convolution = args.convolution;
         if (hti_plan_build(p, args.tape, args.outputs, &error) == HT_OK && hti_plan_fuse(p, &error) == HT_OK)
             hti_plan_layout(p, &error);
     }

@@ -14,6 +14,12 @@ extern "C" {
 
 typedef struct ht_program ht_program;
 
+/*
+ * What convolutions may do. AUTO: of the algorithms for a shape the fastest whose error is at most about twice that of
+ * the direct one (docs/performance.md has both measured). DIRECT: only sums of products as the definition has them.
+ */
+typedef enum ht_convolution { HT_CONVOLUTION_AUTO = 0, HT_CONVOLUTION_DIRECT } ht_convolution;
+
 typedef struct ht_compile_args {
     ht_tape *tape;
     ht_device *device;
@@ -22,6 +28,7 @@ typedef struct ht_compile_args {
     const volatile int *interrupt; /* polled between instructions; non-zero stops the run with EINTERRUPTED */
     int32_t check;      /* 1: look for NaN and infinity after every instruction and name its place */
     int32_t profile;    /* 1: time every instruction, for ht_profile                                        */
+    ht_convolution convolution; /* default HT_CONVOLUTION_AUTO; matters for f32 alone                        */
 } ht_compile_args;
 
 /**

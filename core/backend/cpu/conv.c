@@ -1,6 +1,7 @@
 /*
  * The convolution kernels of the CPU backend: reads a call into one geometry, and asks the methods in turn who takes
- * it. What a method does is in conv_onednn.c (f32), conv_gemm.c (f32 and f64) and conv_reference.c (anything).
+ * it. What a method does is in conv_winograd.c and conv_onednn.c (f32), conv_gemm.c (f32 and f64) and conv_reference.c
+ * (anything).
  */
 #include "backend/cpu/conv.h"
 
@@ -60,7 +61,8 @@ static bool read_problem(hti_conv_face face, const hti_conv_attributes *a, const
     hti_conv_frame *f = &p->frame;
     int64_t x[5], w[5], y[5];
     if (a->axes < 1 || a->axes > 3 || a->groups < 1) return false;
-    if (o.x->shape.rank != a->axes + 2 || o.w->shape.rank != a->axes + 2 || o.y->shape.rank != a->axes + 2) return false;
+    int32_t rank = a->axes + 2;
+    if (o.x->shape.rank != rank || o.w->shape.rank != rank || o.y->shape.rank != rank) return false;
     read_axes(o.x, a->axes, x, f->x);
     read_axes(o.w, a->axes, w, f->w);
     read_axes(o.y, a->axes, y, f->y);
@@ -92,13 +94,15 @@ ht_status hti_conv_prepare(const hti_conv_method *method, hti_conv_face face, co
                            ht_error *error)
 {
     static const char *const names[] = {"conv", "conv_input", "conv_weight"};
-    const hti_conv_method *all[] = {&hti_conv_onednn, &hti_conv_gemm, &hti_conv_reference};
+    const hti_conv_method *all[] = {&hti_conv_winograd, &hti_conv_onednn, &hti_conv_gemm, &hti_conv_reference};
+    const int32_t count = sizeof all / sizeof all[0];
     conv_state *s = calloc(1, sizeof *s);
     if (!s) return ht_fail(error, HT_ENOMEM, "%s: no memory for its plan", names[face]);
     ht_status status = HT_EINTERNAL;
     s->problem.face = face;
     s->problem.threads = threads > 0 ? threads : 1;
     s->problem.dtype = out->dtype;
+    s->problem.direct = choice->convolution == HT_CONVOLUTION_DIRECT;
     *choice = (hti_choice){0};
     if (ht_shape_count(in[0].shape) == 0 || ht_shape_count(in[1].shape) == 0 || ht_shape_count(out->shape) == 0) {
         choice->algorithm = "zeros";
@@ -108,7 +112,7 @@ ht_status hti_conv_prepare(const hti_conv_method *method, hti_conv_face face, co
     if (read_problem(face, attributes, in, out, &s->problem)) {
         status = HT_EUNSUPPORTED;
         s->problem.axes = ((const hti_conv_attributes *)attributes)->axes;
-        for (int32_t k = 0; k < 3 && status == HT_EUNSUPPORTED; k++) {
+        for (int32_t k = 0; k < count && status == HT_EUNSUPPORTED; k++) {
             if (method && method != all[k]) continue;
             *choice = (hti_choice){0};
             status = all[k]->prepare(&s->problem, &s->own, choice);

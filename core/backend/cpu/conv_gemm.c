@@ -14,7 +14,7 @@
 
 enum {
     BLOCK_BYTES = 1 << 20,   /* of gathered rows: about what stays in a core's second cache */
-    BLOCK_ROWS = 16,         /* at least so many, or the product is one of vectors */
+    BLOCK_ROWS = 64,         /* at least so many, or the product is one of vectors */
     CHUNK_COLUMNS = 256,     /* of the weight gradient that one task computes, at least */
     TASKS = 8,               /* tasks that a weight gradient is cut into, at most, by slices of its places */
     PARTIAL_BYTES = 16 << 20,
@@ -48,8 +48,10 @@ typedef struct gemm_state {
     int64_t blocks, class_count;
     bool packed, spaced;         /* spaced: places of a class do not follow each other in the result */
     size_t rows_bytes, tile_bytes; /* what one thread needs: gathered rows, a tile of results */
-    int64_t chunk, chunks, slices; /* weight gradient: taps of a task, tasks over taps, slices of the places */
+    int64_t chunk, chunks; /* weight gradient: taps of a task, tasks over taps */
+    int64_t slice, slices; /* blocks of a slice, slices */
     size_t partial_bytes;
+    int64_t *order;              /* tap of w for each tap of the packed weights */
     place_class classes[];
 } gemm_state;
 
@@ -161,6 +163,32 @@ static void plan_weight(gemm_state *s, const hti_conv_frame *f)
     if (s->slices > fitting) s->slices = fitting;
     if (s->slices > total) s->slices = total;
     if (s->slices < 1) s->slices = 1;
+    s->slice = (total + s->slices - 1) / s->slices;
+    s->slices = (total + s->slice - 1) / s->slice;
+}
+
+/* Lists the taps of w in the order in which the classes want them. */
+static bool order_taps(gemm_state *s, const hti_conv_frame *f)
+{
+    s->order = calloc((size_t)s->taps + 1, sizeof *s->order);
+    for (int64_t i = 0; i < s->class_count && s->order; i++) {
+        const place_class *c = &s->classes[i];
+        const class_axis *a = c->axis;
+        for (int64_t t = 0; t < c->taps; t++) {
+            int64_t t2 = t % a[2].taps, t1 = t / a[2].taps % a[1].taps, t0 = t / a[2].taps / a[1].taps;
+            int64_t r0 = a[0].kernel_first + t0 * a[0].kernel_apart, r1 = a[1].kernel_first + t1 * a[1].kernel_apart;
+            int64_t r2 = a[2].kernel_first + t2 * a[2].kernel_apart;
+            s->order[c->first_tap + t] = (r0 * f->kernel[1] + r1) * f->kernel[2] + r2;
+        }
+    }
+    return s->order != NULL;
+}
+
+static void release_gemm(void *own)
+{
+    gemm_state *s = own;
+    if (s) free(s->order);
+    free(s);
 }
 
 /* Equal for equal layouts: what the weights are cut into, and the order of taps. */
@@ -170,13 +198,7 @@ static uint64_t layout_key(const gemm_state *s, const hti_conv_problem *p)
     int64_t sizes[] = {0x6D6D6567, p->face, (int64_t)s->bytes, f->groups, s->depth, s->width,
                        f->kernel[0], f->kernel[1], f->kernel[2]};
     uint64_t h = hti_hash(HTI_HASH_START, sizes, sizeof sizes);
-    for (int64_t i = 0; i < s->class_count; i++)
-        for (int32_t k = 0; k < 3; k++) {
-            const class_axis *a = &s->classes[i].axis[k];
-            int64_t order[] = {a->taps, a->taps > 0 ? a->kernel_first : 0, a->taps > 1 ? a->kernel_apart : 0};
-            h = hti_hash(h, order, sizeof order);
-        }
-    return h;
+    return hti_hash(h, s->order, (size_t)s->taps * sizeof *s->order);
 }
 
 static ht_status prepare_gemm(const hti_conv_problem *p, void **own, hti_choice *choice)
@@ -203,6 +225,10 @@ static ht_status prepare_gemm(const hti_conv_problem *p, void **own, hti_choice 
     s->class_count = classes;
     s->spaced = classes > 1 || (input && (f->step[0] > 1 || f->step[1] > 1 || f->step[2] > 1));
     make_classes(s, p);
+    if (!order_taps(s, f)) {
+        release_gemm(s);
+        return HT_ENOMEM;
+    }
     if (p->face == HTI_CONV_TO_WEIGHT) {
         plan_weight(s, f);
         choice->scratch_bytes = s->partial_bytes * (size_t)s->slices;
@@ -221,42 +247,34 @@ static ht_status prepare_gemm(const hti_conv_problem *p, void **own, hti_choice 
 
 typedef struct packing {
     const gemm_state *s;
-    const char *from;
-    char *to;
-    int64_t kernel[3], taps;     /* of w itself */
+    const void *from;
+    void *to;
     int64_t depth_step, width_step, group_step; /* in w, in elements */
 } packing;
 
-static void pack_tap(const packing *k, int64_t group, int64_t packed_tap, int64_t tap)
-{
-    const gemm_state *s = k->s;
-    int64_t to = (group * s->taps + packed_tap) * s->depth * s->width, from = group * k->group_step + tap;
-    for (int64_t d = 0; d < s->depth; d++)
-        for (int64_t w = 0; w < s->width; w++) {
-            int64_t a = from + d * k->depth_step + w * k->width_step, b = to + d * s->width + w;
-            if (s->bytes == sizeof(double))
-                ((double *)(void *)k->to)[b] = ((const double *)(const void *)k->from)[a];
-            else
-                ((float *)(void *)k->to)[b] = ((const float *)(const void *)k->from)[a];
-        }
-}
-
-static void pack_class(const packing *k, const place_class *c, int64_t group)
-{
-    const class_axis *a = c->axis;
-    for (int64_t t = 0; t < c->taps; t++) {
-        int64_t t2 = t % a[2].taps, t1 = t / a[2].taps % a[1].taps, t0 = t / a[2].taps / a[1].taps;
-        int64_t r0 = a[0].kernel_first + t0 * a[0].kernel_apart, r1 = a[1].kernel_first + t1 * a[1].kernel_apart;
-        int64_t r2 = a[2].kernel_first + t2 * a[2].kernel_apart;
-        pack_tap(k, group, c->first_tap + t, (r0 * k->kernel[1] + r1) * k->kernel[2] + r2);
+/* One task is one channel of the source: reads runs of taps, writes one row for every tap. */
+#define DEFINE_PACK(name, type)                                                                             \
+    static void name(const packing *k, int64_t group, int64_t d)                                            \
+    {                                                                                                       \
+        const gemm_state *s = k->s;                                                                         \
+        const type *from = (const type *)k->from + group * k->group_step + d * k->depth_step;               \
+        type *to = (type *)k->to + (group * s->taps * s->depth + d) * s->width;                             \
+        for (int64_t w = 0; w < s->width; w++)                                                              \
+            for (int64_t t = 0; t < s->taps; t++)                                                           \
+                to[t * s->depth * s->width + w] = from[w * k->width_step + s->order[t]];                    \
     }
-}
+DEFINE_PACK(pack_f32, float)
+DEFINE_PACK(pack_f64, double)
 
-static void pack_items(void *context, int64_t begin, int64_t end)
+static void pack_tasks(void *context, int64_t begin, int64_t end)
 {
     const packing *k = context;
-    for (int64_t i = begin; i < end; i++)
-        pack_class(k, &k->s->classes[i % k->s->class_count], i / k->s->class_count);
+    for (int64_t i = begin; i < end; i++) {
+        if (k->s->bytes == sizeof(double))
+            pack_f64(k, i / k->s->depth, i % k->s->depth);
+        else
+            pack_f32(k, i / k->s->depth, i % k->s->depth);
+    }
 }
 
 static ht_status pack_gemm(const void *own, const hti_conv_problem *p, const hti_tensor *from, void *packed,
@@ -266,11 +284,10 @@ static ht_status pack_gemm(const void *own, const hti_conv_problem *p, const hti
     const hti_conv_frame *f = &p->frame;
     int64_t taps = f->kernel[0] * f->kernel[1] * f->kernel[2], inner = f->channels / f->groups;
     bool input = p->face == HTI_CONV_TO_INPUT;
-    packing k = {.s = s, .from = from->data, .to = packed, .taps = taps,
-                 .kernel = {f->kernel[0], f->kernel[1], f->kernel[2]},
+    packing k = {.s = s, .from = from->data, .to = packed,
                  .depth_step = input ? inner * taps : taps, .width_step = input ? taps : inner * taps,
                  .group_step = f->filters / f->groups * inner * taps};
-    hti_parallel_for(threads, f->groups * s->class_count, 1, pack_items, &k);
+    hti_parallel_for(threads, f->groups * s->depth, 1, pack_tasks, &k);
     return HT_OK;
 }
 
@@ -283,7 +300,7 @@ typedef struct gathering {
     int64_t tap_begin, tap_end;
 } gathering;
 
-/* Taps [t, end) of the innermost axis whose first tap reads place `base` of a line; lines outside the source are NULL. */
+/* Taps [t, end) of the innermost axis, whose first tap reads place `base` of a line; NULL for lines outside. */
 static char *gather_taps(const gathering *g, char *to, const char *line, int64_t base, int64_t t, int64_t end)
 {
     const gemm_state *s = g->s;
@@ -360,7 +377,8 @@ static const char *block_rows(const gemm_job *j, const place_class *c, int64_t i
                               int64_t count, int64_t tap_begin, int64_t tap_end, char *rows, int64_t *row)
 {
     const gemm_state *s = j->s;
-    const char *source = j->source + (image * s->source_places * s->source_channels + group * s->depth) * (int64_t)s->bytes;
+    int64_t begin = image * s->source_places * s->source_channels + group * s->depth;
+    const char *source = j->source + begin * (int64_t)s->bytes;
     if (c->plain) {
         *row = s->source_channels;
         return source + first * s->source_channels * (int64_t)s->bytes;
@@ -437,8 +455,8 @@ static void run_slice(gemm_job *j, int64_t task, char *scratch)
     const place_class *c = s->classes;
     int64_t chunk = task % s->chunks, group = task / s->chunks % f->groups, slice = task / s->chunks / f->groups;
     int64_t tap_begin = chunk * s->chunk, tap_end = tap_begin + s->chunk < s->taps ? tap_begin + s->chunk : s->taps;
-    int64_t total = s->blocks * f->batch, begin = total / s->slices * slice + (slice < total % s->slices ? slice : total % s->slices);
-    int64_t end = begin + total / s->slices + (slice < total % s->slices);
+    int64_t total = s->blocks * f->batch, begin = slice * s->slice;
+    int64_t end = begin + s->slice < total ? begin + s->slice : total;
     int64_t at = (group * s->width * s->taps + tap_begin) * s->depth;
     hti_gemm_args g = {.m = s->width, .n = (tap_end - tap_begin) * s->depth, .row_a = f->filters,
                        .row_c = s->taps * s->depth, .transpose_a = true};
@@ -505,4 +523,5 @@ static ht_status run_gemm(void *own, const hti_conv_problem *p, const hti_run *r
     return (ht_status)j.status;
 }
 
-const hti_conv_method hti_conv_gemm = {.prepare = prepare_gemm, .run = run_gemm, .pack = pack_gemm, .release = free};
+const hti_conv_method hti_conv_gemm = {.prepare = prepare_gemm, .run = run_gemm, .pack = pack_gemm,
+                                       .release = release_gemm};

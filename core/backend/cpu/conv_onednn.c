@@ -8,13 +8,13 @@
 
 #ifdef HT_ONEDNN
 
-#include <dnnl.h>
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "backend/cpu/conv_packing.h"
+#include "backend/cpu/conv_primitive.h"
 #include "base/internal.h"
 
 enum {
@@ -22,12 +22,10 @@ enum {
     BANDS = 4,            /* slices of a single image */
     BAND_ROWS = 4,        /* of the result in a band, at least */
     BAND_PLACES = 1024,   /* and at least so many places, or summing the slices costs more than it gives */
+    SMALL_FLOP = 1 << 20,  /* below it one thread is enough, and what oneDNN does with many alters the bits */
     BLOCK_CHANNELS = 16,  /* of x over blocks of pixels, at most */
     SCRATCH_LIMIT = 64 << 20
 };
-
-/* What one primitive computes. FLIPPED: a forward primitive from g to x on weights turned round. */
-typedef enum primitive_kind { FORWARD = 0, FLIPPED, TO_INPUT, TO_WEIGHT } primitive_kind;
 
 /* The part of a convolution that one primitive computes, in its own words: source, weights, destination. */
 typedef struct part_shape {
@@ -35,16 +33,13 @@ typedef struct part_shape {
 } part_shape;
 
 typedef struct slice {
-    dnnl_primitive_t primitive;
-    dnnl_stream_t stream;
-    dnnl_memory_t memory[4];      /* source, weights, destination, scratchpad */
-    void *handle[4];              /* what the memories point to now */
+    hti_primitive primitive;
     int64_t x, y;                 /* where it begins in x and y, in bytes */
 } slice;
 
 typedef struct onednn_state {
     dnnl_engine_t engine;
-    primitive_kind kind;
+    hti_primitive_kind kind;
     int32_t threads, slice_count;
     bool sliced;                  /* one thread for each slice; else one slice, by all threads */
     slice slices[SLICES];
@@ -53,24 +48,12 @@ typedef struct onednn_state {
     hti_conv_frame blocks;
     size_t blocks_bytes;
     hti_weight_layout layout;
-    char implementation[48], algorithm[80];
+    char algorithm[80];
 } onednn_state;
-
-static const int argument_of[4][3] = {
-    {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DST},
-    {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DST},
-    {DNNL_ARG_DIFF_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DIFF_DST},
-    {DNNL_ARG_SRC, DNNL_ARG_DIFF_WEIGHTS, DNNL_ARG_DIFF_DST},
-};
 
 static int32_t team_of(const onednn_state *s)
 {
     return s->threads < s->slice_count ? s->threads : s->slice_count;
-}
-
-static ht_status status_of(dnnl_status_t status)
-{
-    return status == dnnl_success ? HT_OK : status == dnnl_out_of_memory ? HT_ENOMEM : HT_EUNSUPPORTED;
 }
 
 /* ---- descriptors ---- */
@@ -91,30 +74,12 @@ static dnnl_status_t describe_activation(dnnl_memory_desc_t *md, int32_t axes, i
     return dnnl_memory_desc_init_by_strides(md, axes + 2, dims, dnnl_f32, strides);
 }
 
-static dnnl_status_t describe_weights(dnnl_memory_desc_t *md, const hti_conv_problem *p, primitive_kind kind)
+static dnnl_status_t describe_part(const hti_conv_problem *p, hti_primitive_kind kind, const part_shape *part,
+                                   hti_primitive_form *d)
 {
     const hti_conv_frame *f = &p->frame;
-    int64_t outer = f->filters / f->groups, inner = f->channels / f->groups;
-    dnnl_dims_t dims = {0};
-    int rank = 0;
-    if (f->groups > 1) dims[rank++] = f->groups;
-    dims[rank++] = kind == FLIPPED ? inner : outer;
-    dims[rank++] = kind == FLIPPED ? outer : inner;
-    for (int32_t k = 3 - p->axes; k < 3; k++) dims[rank++] = f->kernel[k];
-    return dnnl_memory_desc_init_by_tag(md, rank, dims, dnnl_f32, dnnl_format_tag_any);
-}
-
-typedef struct descriptors {
-    dnnl_memory_desc_t source, weights, destination;
-    dnnl_dims_t steps, dilations, before, after;
-} descriptors;
-
-static dnnl_status_t describe_part(const hti_conv_problem *p, primitive_kind kind, const part_shape *part,
-                                   descriptors *d)
-{
-    const hti_conv_frame *f = &p->frame;
-    bool flipped = kind == FLIPPED;
-    memset(d, 0, sizeof *d);
+    bool flipped = kind == HTI_FLIPPED;
+    *d = (hti_primitive_form){.kind = kind, .algorithm = dnnl_convolution_direct, .most_scratch = SCRATCH_LIMIT};
     for (int32_t k = 0; k < p->axes; k++) {
         int32_t from = 3 - p->axes + k;
         d->steps[k] = f->step[from];
@@ -127,48 +92,7 @@ static dnnl_status_t describe_part(const hti_conv_problem *p, primitive_kind kin
     if (status != dnnl_success) return status;
     status = describe_activation(&d->destination, p->axes, part->batch, flipped ? f->channels : f->filters,
                                  flipped ? part->image : part->out);
-    return status != dnnl_success ? status : describe_weights(&d->weights, p, kind);
-}
-
-/* The primitive's descriptor, without implementations that are named "ref" or want very much scratch. */
-static dnnl_status_t choose_primitive(dnnl_engine_t engine, primitive_kind kind, const descriptors *d,
-                                      dnnl_primitive_desc_t *chosen)
-{
-    dnnl_convolution_desc_t forward, backward;
-    dnnl_primitive_desc_t first = NULL;
-    dnnl_primitive_attr_t attribute = NULL;
-    dnnl_alg_kind_t direct = dnnl_convolution_direct;
-    dnnl_status_t status = dnnl_dilated_convolution_forward_desc_init(
-        &forward, dnnl_forward_training, direct, &d->source, &d->weights, NULL, &d->destination, d->steps,
-        d->dilations, d->before, d->after);
-    if (status == dnnl_success) status = dnnl_primitive_attr_create(&attribute);
-    if (status == dnnl_success) status = dnnl_primitive_attr_set_scratchpad_mode(attribute, dnnl_scratchpad_mode_user);
-    if (status == dnnl_success) status = dnnl_primitive_attr_set_fpmath_mode(attribute, dnnl_fpmath_mode_strict);
-    if (status == dnnl_success) status = dnnl_primitive_desc_create(&first, &forward, attribute, engine, NULL);
-    if (status == dnnl_success && kind == TO_INPUT)
-        status = dnnl_dilated_convolution_backward_data_desc_init(&backward, direct, &d->source, &d->weights,
-                                                                  &d->destination, d->steps, d->dilations, d->before,
-                                                                  d->after);
-    if (status == dnnl_success && kind == TO_WEIGHT)
-        status = dnnl_dilated_convolution_backward_weights_desc_init(&backward, direct, &d->source, &d->weights, NULL,
-                                                                     &d->destination, d->steps, d->dilations,
-                                                                     d->before, d->after);
-    if (status == dnnl_success && (kind == TO_INPUT || kind == TO_WEIGHT)) {
-        status = dnnl_primitive_desc_create(chosen, &backward, attribute, engine, first);
-    } else {
-        *chosen = first;
-        first = NULL;
-    }
-    if (first) dnnl_primitive_desc_destroy(first);
-    if (attribute) dnnl_primitive_attr_destroy(attribute);
-    if (status != dnnl_success) return status;
-    const char *name = "ref";
-    status = dnnl_primitive_desc_query(*chosen, dnnl_query_impl_info_str, 0, &name);
-    const dnnl_memory_desc_t *pad = dnnl_primitive_desc_query_md(*chosen, dnnl_query_exec_arg_md, DNNL_ARG_SCRATCHPAD);
-    bool large = pad && dnnl_memory_desc_get_size(pad) > SCRATCH_LIMIT;
-    if (status == dnnl_success && (strncmp(name, "ref", 3) == 0 || large)) status = dnnl_unimplemented;
-    if (status != dnnl_success) dnnl_primitive_desc_destroy(*chosen);
-    return status;
+    return status != dnnl_success ? status : hti_primitive_weights(&d->weights, p, kind);
 }
 
 /* ---- planning ---- */
@@ -186,49 +110,27 @@ static void release_onednn(void *own)
 {
     onednn_state *s = own;
     if (!s) return;
-    for (int32_t i = 0; i < s->slice_count; i++) {
-        slice *c = &s->slices[i];
-        for (int k = 0; k < 4; k++)
-            if (c->memory[k]) dnnl_memory_destroy(c->memory[k]);
-        if (c->primitive) dnnl_primitive_destroy(c->primitive);
-        if (c->stream) dnnl_stream_destroy(c->stream);
-    }
+    for (int32_t i = 0; i < s->slice_count; i++) hti_primitive_free(&s->slices[i].primitive);
     hti_weight_layout_free(&s->layout);
     if (s->engine) dnnl_engine_destroy(s->engine);
     free(s);
 }
 
 /* Adds a slice to the state; the first one decides the format, the others must choose the same. */
-static ht_status add_slice(onednn_state *s, const hti_conv_problem *p, primitive_kind kind, const part_shape *part,
-                           uint64_t *key)
+static ht_status add_slice(onednn_state *s, const hti_conv_problem *p, const part_shape *part, uint64_t *key)
 {
-    descriptors d;
-    dnnl_primitive_desc_t chosen = NULL;
-    slice *c = &s->slices[s->slice_count];
-    dnnl_status_t status = describe_part(p, kind, part, &d);
-    if (status == dnnl_success) status = choose_primitive(s->engine, kind, &d, &chosen);
-    if (status != dnnl_success) return status_of(status);
-    ht_status taken = HT_OK;
-    s->slice_count++;
-    status = dnnl_primitive_create(&c->primitive, chosen);
-    if (status == dnnl_success) status = dnnl_stream_create(&c->stream, s->engine, dnnl_stream_default_flags);
-    for (int k = 0; k < 4 && status == dnnl_success; k++) {
-        int argument = k < 3 ? argument_of[kind][k] : DNNL_ARG_SCRATCHPAD;
-        const dnnl_memory_desc_t *md = dnnl_primitive_desc_query_md(chosen, dnnl_query_exec_arg_md, argument);
-        status = dnnl_memory_create(&c->memory[k], md, s->engine, DNNL_MEMORY_NONE);
-        size_t bytes = hti_lines(dnnl_memory_desc_get_size(md));
-        if (k == 3 && bytes > s->scratchpad) s->scratchpad = bytes;
-        if (k != 1) continue;
-        uint64_t this_key = hti_weight_layout_key(md, kind == FLIPPED);
-        if (s->slice_count == 1 && status == dnnl_success) taken = hti_weight_layout_read(&s->layout, p, kind == FLIPPED, md);
-        if (s->slice_count > 1 && this_key != *key) taken = HT_EUNSUPPORTED;
-        *key = this_key;
-    }
-    const char *name = "";
-    dnnl_primitive_desc_query(chosen, dnnl_query_impl_info_str, 0, &name);
-    snprintf(s->implementation, sizeof s->implementation, "%s", name);
-    dnnl_primitive_desc_destroy(chosen);
-    return taken != HT_OK ? taken : status_of(status);
+    hti_primitive_form form;
+    dnnl_memory_desc_t weights;
+    ht_status status = hti_primitive_status(describe_part(p, s->kind, part, &form));
+    if (status != HT_OK) return status;
+    hti_primitive *made = &s->slices[s->slice_count++].primitive;
+    status = hti_primitive_make(made, s->engine, &form, &weights);
+    if (status != HT_OK) return status;
+    if (hti_lines(made->bytes[3]) > s->scratchpad) s->scratchpad = hti_lines(made->bytes[3]);
+    uint64_t this_key = hti_weight_layout_key(&weights, s->kind == HTI_FLIPPED);
+    if (s->slice_count > 1 && this_key != *key) return HT_EUNSUPPORTED;
+    *key = this_key;
+    return s->slice_count > 1 ? HT_OK : hti_weight_layout_read(&s->layout, p, s->kind == HTI_FLIPPED, &weights);
 }
 
 /* The whole convolution as one part. */
@@ -245,7 +147,7 @@ static part_shape whole_part(const hti_conv_frame *f)
 
 /*
  * Whether oneDNN's sums would depend on its number of threads. Found by trying 1 to 16: a weight gradient's do where
- * it has few blocks of 16x16 channels to share out, or large images; with one spatial axis those of all faces do.
+ * it has few blocks of 16x16 channels to share out, or many places; with one spatial axis those of all faces do.
  */
 static bool sums_vary(const hti_conv_problem *p)
 {
@@ -255,7 +157,7 @@ static bool sums_vary(const hti_conv_problem *p)
     int64_t weights = f->filters * inner * f->kernel[0] * f->kernel[1] * f->kernel[2];
     int64_t places = f->out[0] * f->out[1] * f->out[2];
     if (p->axes == 1) return true;
-    return p->face == HTI_CONV_TO_WEIGHT && (blocks < 32 || (weights <= 150000 && places >= 32 * 32));
+    return p->face == HTI_CONV_TO_WEIGHT && (blocks < 32 || places >= 64 * 64 || (weights <= 150000 && places >= 32 * 32));
 }
 
 /* Cuts part to rows [first, last) of y along the outermost axis, and notes where they and what they read begin. */
@@ -292,39 +194,47 @@ static bool turn_part(const hti_conv_frame *f, part_shape *part)
 static ht_status add_slices(onednn_state *s, const hti_conv_problem *p, uint64_t *key)
 {
     const hti_conv_frame *f = &p->frame;
-    int64_t each = (f->batch + SLICES - 1) / SLICES, rows = f->out[3 - p->axes], bands = (BANDS + f->batch - 1) / f->batch;
+    int64_t each = (f->batch + SLICES - 1) / SLICES, bands = (BANDS + f->batch - 1) / f->batch;
+    int64_t rows = f->out[3 - p->axes];
     int64_t places = f->out[0] * f->out[1] * f->out[2];
-    if (s->kind != TO_WEIGHT || rows < bands * BAND_ROWS || places < bands * BAND_PLACES) bands = 1;
+    if (s->kind != HTI_TO_WEIGHT || rows < bands * BAND_ROWS || places < bands * BAND_PLACES) bands = 1;
     ht_status status = HT_OK;
     for (int64_t n = 0; n < f->batch && status == HT_OK; n += each)
         for (int64_t b = 0; b < bands && status == HT_OK; b++) {
             slice *c = &s->slices[s->slice_count];
             part_shape part = whole_part(f);
-            if (s->kind == FLIPPED) turn_part(f, &part);
+            if (s->kind == HTI_FLIPPED) turn_part(f, &part);
             part.batch = f->batch - n < each ? f->batch - n : each;
             c->x = n * f->x[0] * (int64_t)sizeof(float);
             c->y = n * f->y[0] * (int64_t)sizeof(float);
             if (bands > 1 && !cut_band(p, rows * b / bands, rows * (b + 1) / bands, &part, c)) return HT_EUNSUPPORTED;
-            status = add_slice(s, p, s->kind, &part, key);
+            status = add_slice(s, p, &part, key);
         }
     return status;
 }
 
-static ht_status plan(onednn_state *s, const hti_conv_problem *p, primitive_kind kind, hti_choice *choice)
+static double flop_of(const hti_conv_frame *f)
+{
+    double flop = 2.0 * (double)f->batch * (double)f->filters * (double)(f->channels / f->groups);
+    for (int32_t k = 0; k < 3; k++) flop *= (double)(f->out[k] * f->kernel[k]);
+    return flop;
+}
+
+static ht_status plan(onednn_state *s, const hti_conv_problem *p, hti_primitive_kind kind, hti_choice *choice)
 {
     const hti_conv_frame *f = &p->frame;
     uint64_t key = 0;
-    ht_status status = status_of(dnnl_engine_create(&s->engine, dnnl_cpu, 0));
-    s->threads = p->threads;
+    ht_status status = hti_primitive_status(dnnl_engine_create(&s->engine, dnnl_cpu, 0));
+    s->threads = flop_of(f) < SMALL_FLOP ? 1 : p->threads;
     s->sliced = sums_vary(p);
     part_shape part = whole_part(f);
     s->kind = kind;
-    if (kind == FLIPPED && !turn_part(f, &part)) return HT_EUNSUPPORTED;
+    if (kind == HTI_FLIPPED && !turn_part(f, &part)) return HT_EUNSUPPORTED;
     hti_team(s->sliced ? 1 : s->threads); /* a primitive runs with as many threads as it was created with */
-    if (status == HT_OK) status = s->sliced ? add_slices(s, p, &key) : add_slice(s, p, s->kind, &part, &key);
+    if (status == HT_OK) status = s->sliced ? add_slices(s, p, &key) : add_slice(s, p, &part, &key);
     if (status != HT_OK) return status;
     choice->scratch_bytes = s->scratchpad * (size_t)team_of(s);
-    if (s->kind == TO_WEIGHT) {
+    if (s->kind == HTI_TO_WEIGHT) {
         choice->scratch_bytes += hti_lines(s->layout.bytes) * (size_t)s->slice_count;
     } else {
         choice->packed_bytes[1] = s->layout.bytes;
@@ -332,13 +242,13 @@ static ht_status plan(onednn_state *s, const hti_conv_problem *p, primitive_kind
     }
     char slices[24] = "";
     if (s->sliced) snprintf(slices, sizeof slices, ", %d slices", (int)s->slice_count);
-    snprintf(s->algorithm, sizeof s->algorithm, "onednn %s%s%s", s->implementation,
-             s->kind == FLIPPED ? ", flipped" : "", slices);
+    snprintf(s->algorithm, sizeof s->algorithm, "onednn %s%s%s", s->slices[0].primitive.implementation,
+             s->kind == HTI_FLIPPED ? ", flipped" : "", slices);
     choice->algorithm = s->algorithm;
     return HT_OK;
 }
 
-static ht_status prepare_kind(const hti_conv_problem *p, primitive_kind kind, void **own, hti_choice *choice)
+static ht_status prepare_kind(const hti_conv_problem *p, hti_primitive_kind kind, void **own, hti_choice *choice)
 {
     onednn_state *s = calloc(1, sizeof *s);
     if (!s) return HT_ENOMEM;
@@ -377,7 +287,7 @@ static ht_status prepare_blocks(const hti_conv_problem *p, void **own, hti_choic
 {
     hti_conv_problem blocks;
     if (!block_problem(p, &blocks)) return HT_EUNSUPPORTED;
-    ht_status status = prepare_kind(&blocks, FLIPPED, own, choice);
+    ht_status status = prepare_kind(&blocks, HTI_FLIPPED, own, choice);
     if (status != HT_OK) return status;
     onednn_state *s = *own;
     const hti_conv_frame *b = &blocks.frame;
@@ -388,17 +298,20 @@ static ht_status prepare_blocks(const hti_conv_problem *p, void **own, hti_choic
     }
     s->blocked = true;
     s->blocks = *b;
-    s->blocks_bytes = hti_lines((size_t)(b->batch * b->image[0] * b->image[1] * b->image[2] * b->channels) * sizeof(float));
+    int64_t count = b->batch * b->image[0] * b->image[1] * b->image[2] * b->channels;
+    s->blocks_bytes = hti_lines((size_t)count * sizeof(float));
     choice->scratch_bytes += s->blocks_bytes;
     choice->packed_key[1] = hti_hash(choice->packed_key[1], p->frame.step, sizeof p->frame.step);
     choice->packed_key[1] = hti_hash(choice->packed_key[1], p->frame.kernel, sizeof p->frame.kernel);
-    snprintf(s->algorithm, sizeof s->algorithm, "onednn %s, flipped, over blocks", s->implementation);
+    snprintf(s->algorithm, sizeof s->algorithm, "onednn %s, flipped, over blocks", s->slices[0].primitive.implementation);
     return HT_OK;
 }
 
 static ht_status prepare_onednn(const hti_conv_problem *p, void **own, hti_choice *choice)
 {
     if (p->dtype != HT_F32 || !p->usual) return HT_EUNSUPPORTED;
+    /* To one channel oneDNN is no better than a dot product in every lane; GEMM is. */
+    if (p->frame.filters == 1 && p->frame.channels > 1 && p->face != HTI_CONV_TO_INPUT) return HT_EUNSUPPORTED;
     for (int32_t k = 0; k < 3; k++) { /* oneDNN infers the size of y, so it must be the usual one */
         const hti_conv_frame *f = &p->frame;
         int64_t room = f->image[k] + 2 * f->pad[k] - f->dilation[k] * (f->kernel[k] - 1) - 1;
@@ -406,12 +319,12 @@ static ht_status prepare_onednn(const hti_conv_problem *p, void **own, hti_choic
     }
     int32_t before = hti_team(p->threads);
     ht_status status = HT_EUNSUPPORTED;
-    if (p->face == HTI_CONV_FORWARD) status = prepare_kind(p, FORWARD, own, choice);
-    if (p->face == HTI_CONV_TO_WEIGHT) status = prepare_kind(p, TO_WEIGHT, own, choice);
+    if (p->face == HTI_CONV_FORWARD) status = prepare_kind(p, HTI_FORWARD, own, choice);
+    if (p->face == HTI_CONV_TO_WEIGHT) status = prepare_kind(p, HTI_TO_WEIGHT, own, choice);
     if (p->face == HTI_CONV_TO_INPUT) {
         status = prepare_blocks(p, own, choice);
-        if (status == HT_EUNSUPPORTED) status = prepare_kind(p, FLIPPED, own, choice);
-        if (status == HT_EUNSUPPORTED) status = prepare_kind(p, TO_INPUT, own, choice);
+        if (status == HT_EUNSUPPORTED) status = prepare_kind(p, HTI_FLIPPED, own, choice);
+        if (status == HT_EUNSUPPORTED) status = prepare_kind(p, HTI_TO_INPUT, own, choice);
     }
     hti_team(before);
     return status;
@@ -445,40 +358,23 @@ static void spread_lines(void *context, int64_t begin, int64_t end)
     }
 }
 
-static ht_status run_slice(const onednn_state *s, slice *c, void *const handle[4])
-{
-    dnnl_exec_arg_t arguments[4];
-    for (int k = 0; k < 4; k++) {
-        if (c->handle[k] != handle[k]) {
-            dnnl_status_t status = dnnl_memory_set_data_handle(c->memory[k], handle[k]);
-            if (status != dnnl_success) return status_of(status);
-            c->handle[k] = handle[k];
-        }
-        arguments[k].arg = k < 3 ? argument_of[s->kind][k] : DNNL_ARG_SCRATCHPAD;
-        arguments[k].memory = c->memory[k];
-    }
-    dnnl_status_t status = dnnl_primitive_execute(c->primitive, c->stream, 4, arguments);
-    if (status == dnnl_success) status = dnnl_stream_wait(c->stream);
-    return status_of(status);
-}
-
 /* Runs slice i with its part of the operands; a weight gradient goes to the slice's own memory. */
 static ht_status run_part(onednn_state *s, const hti_run *run, int32_t i, char *pad)
 {
     slice *c = &s->slices[i];
     char *in0 = run->in[0].data, *in1 = run->in[1].data, *out = run->out->data, *partial = run->scratch;
-    if (s->kind == TO_WEIGHT) {
+    if (s->kind == HTI_TO_WEIGHT) {
         void *handle[4] = {in0 + c->x, partial + (size_t)i * hti_lines(s->layout.bytes), in1 + c->y, pad};
-        return run_slice(s, c, handle);
+        return hti_primitive_run(&c->primitive, handle);
     }
-    if (s->kind == TO_INPUT) {
+    if (s->kind == HTI_TO_INPUT) {
         void *handle[4] = {out + c->x, in1, in0 + c->y, pad};
-        return run_slice(s, c, handle);
+        return hti_primitive_run(&c->primitive, handle);
     }
-    bool flipped = s->kind == FLIPPED;
+    bool flipped = s->kind == HTI_FLIPPED;
     if (s->blocked) out = run->scratch;
     void *handle[4] = {in0 + (flipped ? c->y : c->x), in1, out + (flipped ? c->x : c->y), pad};
-    return run_slice(s, c, handle);
+    return hti_primitive_run(&c->primitive, handle);
 }
 
 static ht_status run_sliced(onednn_state *s, const hti_run *run, char *pads)
@@ -504,10 +400,10 @@ static ht_status run_onednn(void *own, const hti_conv_problem *p, const hti_run 
 {
     onednn_state *s = own;
     size_t each = hti_lines(s->layout.bytes);
-    char *pads = (char *)run->scratch + (s->kind == TO_WEIGHT ? each * (size_t)s->slice_count : s->blocks_bytes);
+    char *pads = (char *)run->scratch + (s->kind == HTI_TO_WEIGHT ? each * (size_t)s->slice_count : s->blocks_bytes);
     int32_t before = hti_team(s->threads);
     ht_status status = s->sliced ? run_sliced(s, run, pads) : run_part(s, run, 0, pads);
-    if (status == HT_OK && s->kind == TO_WEIGHT) {
+    if (status == HT_OK && s->kind == HTI_TO_WEIGHT) {
         hti_weight_unpack(&s->layout, run->scratch, (int64_t)(each / sizeof(float)), s->slice_count, run->out->data,
                           s->threads);
     }

@@ -114,8 +114,8 @@ ht_status hti_weight_layout_unblock(hti_weight_layout *l, const hti_conv_frame *
             rest %= part;
         }
         l->tap_at[t] = old.fast_at[phase * channels] + old.tap_at[tap];
-        for (int64_t c = 0; c < channels; c++)
-            whole_blocks = whole_blocks && old.fast_at[phase * channels + c] == old.fast_at[phase * channels] + old.fast_at[c];
+        const int64_t *at = old.fast_at + phase * channels;
+        for (int64_t c = 0; c < channels; c++) whole_blocks = whole_blocks && at[c] == at[0] + old.fast_at[c];
     }
     free(old.group_at);
     l->run = find_run(l);
@@ -148,8 +148,8 @@ typedef struct packing {
     int64_t part, parts; /* of the slow axis */
 } packing;
 
-/* A piece of w: a run of lanes, some of the slow axis, some taps. It goes through a tile in the first cache, [slow, tap,
- * lane], since both sides are then read and written in runs; directly, strides of a power of two would defeat caches. */
+/* A piece of w: a run of lanes, some of the slow axis, some taps. It goes through a tile in the first cache, [slow,
+ * tap, lane], so that both sides are read and written in runs: strides of a power of two would defeat caches. */
 typedef struct piece {
     int64_t group, lane, lanes, slow, slows, tap, taps;
 } piece;

@@ -22,8 +22,8 @@ typedef struct hti_weight_layout {
 ht_status hti_weight_layout_read(hti_weight_layout *layout, const hti_conv_problem *problem, bool flipped,
                                  const dnnl_memory_desc_t *format);
 /*
- * Turns the layout of w over blocks of pixels, [filters, phase and channel, kernel of the blocks], into one of w itself.
- * Tap r of w is tap r / step of phase r modulo step. EUNSUPPORTED if the format tears a block's channels apart.
+ * Turns the layout of w over blocks of pixels, [filters, phase and channel, kernel of the blocks], into one of w
+ * itself. Tap r of w is tap r / step of phase r modulo step. EUNSUPPORTED if the format tears a block's channels apart.
  */
 ht_status hti_weight_layout_unblock(hti_weight_layout *layout, const hti_conv_frame *whole,
                                     const hti_conv_frame *blocks);
