@@ -183,7 +183,8 @@ static void prepare(bench_case *c)
     c->record_seconds = bench_now() - start;
     start = bench_now();
     c->program = ht_compile(c->levels.tape, c->device, outputs, .error = c->error, .profile = 1,
-                            .convolution = (ht_convolution)c->options->config.convolution);
+                            .convolution = (ht_convolution)c->options->config.convolution,
+                            .precision = (ht_precision)c->options->config.precision);
     c->compile_seconds = bench_now() - start;
     for (int32_t i = 0; c->program && i < ht_store_count(c->given); i++)
         if (ht_has_input(c->program, ht_store_name(c->given, i)))

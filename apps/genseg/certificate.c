@@ -164,7 +164,8 @@ static ht_status narrow_hypergradient(certificate *c, double *to, ht_error *erro
     genseg_recording r =
         genseg_record_round(tape, &t->state, &t->config, &t->nets, t->sizes, genseg_method_of(&t->config), 0);
     ht_program *program = ht_compile(tape, t->state.device, r.used, .error = error, .interrupt = t->job->interrupt,
-                                     .convolution = (ht_convolution)t->config.convolution);
+                                     .convolution = (ht_convolution)t->config.convolution,
+                                     .precision = (ht_precision)t->config.precision);
     ht_tape_free(tape);
     if (!program) return error->status;
     genseg_trainer_feed(t, program, HT_F32);

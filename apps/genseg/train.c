@@ -36,7 +36,8 @@ static ht_status compile(genseg_trainer *t, ht_tape *tape, const genseg_recordin
     }
     p->program = ht_compile(tape, t->state.device, ht_vars_new(tape, outputs, NULL, count), .error = error,
                             .interrupt = t->job->interrupt, .profile = t->job->profile != NULL,
-                            .convolution = (ht_convolution)t->config.convolution);
+                            .convolution = (ht_convolution)t->config.convolution,
+                            .precision = (ht_precision)t->config.precision);
     ht_tape_free(tape);
     return error->status;
 }

@@ -90,7 +90,10 @@ static void find_lifetimes(ht_program *p)
     for (int32_t i = 0; i < p->buffers.count; i++) p->buffers.at[i].first = p->buffers.at[i].last = HTI_NOWHERE;
     for (int32_t s = 0; s < p->steps.count; s++) {
         const hti_step *step = &p->steps.at[s];
-        for (int32_t k = 0; k < step->inputs; k++) lasts(p, p->values.at[step->in[k]].buffer, s);
+        for (int32_t k = 0; k < step->inputs; k++) { /* of a packed input only the packing is read */
+            bool packed = k < HTI_MAX_PACKED && step->packed_for[k] != HTI_NOWHERE;
+            if (!packed) lasts(p, p->values.at[step->in[k]].buffer, s);
+        }
         for (int32_t k = 0; k < HTI_MAX_PACKED; k++) lasts(p, step->packed_for[k], s);
         if (step->out != HTI_NOWHERE) begins(p, p->values.at[step->out].buffer, s);
         begins(p, step->packed, s);
