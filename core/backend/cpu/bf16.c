@@ -33,17 +33,25 @@ static void round_range(void *context, int64_t begin, int64_t end)
     for (int64_t i = begin; i < end; i++) to[i] = hti_bf16(from[i]);
 }
 
+int64_t hti_bf16_count(const hti_tensor *t)
+{
+    int64_t count = 1;
+    for (int32_t k = 0; k < t->shape.rank; k++)
+        if (t->stride[k] != 0) count *= t->shape.dim[k];
+    return count;
+}
+
 void hti_bf16_pack_choose(hti_choice *choice, int32_t input, const hti_tensor *in)
 {
     static const char name[] = "rounded to bf16";
-    choice->packed_bytes[input] = (size_t)ht_shape_count(in->shape) * sizeof(uint16_t);
+    choice->packed_bytes[input] = (size_t)hti_bf16_count(in) * sizeof(uint16_t);
     choice->packed_key[input] = hti_hash(HTI_HASH_START, name, sizeof name);
 }
 
 void hti_bf16_pack(const hti_tensor *from, void *packed, int32_t threads)
 {
     rounding r = {from->data, packed};
-    hti_parallel_for(threads, ht_shape_count(from->shape), GRAIN, round_range, &r);
+    hti_parallel_for(threads, hti_bf16_count(from), GRAIN, round_range, &r);
 }
 
 const char *hti_refuses_bf16(void)

@@ -19,7 +19,9 @@ static inline uint16_t hti_bf16(float x)
 void hti_bf16_pairs(const float *a, const float *b, int64_t count, uint16_t *to);
 /* An input of the kernel is handed over rounded, as it lies: notes what the packing needs. Equal keys for all uses. */
 void hti_bf16_pack_choose(hti_choice *choice, int32_t input, const hti_tensor *in);
-/* From a dense f32 tensor, number by number in the order of memory. */
+/* Numbers that a tensor has in memory: repeated ones (stride 0) once. */
+int64_t hti_bf16_count(const hti_tensor *t);
+/* From an f32 tensor without gaps, number by number in the order of memory; repeated ones once. */
 void hti_bf16_pack(const hti_tensor *from, void *packed, int32_t threads);
 /* hti_backend.refuses_bf16 of the CPU. */
 const char *hti_refuses_bf16(void);

@@ -1,7 +1,7 @@
 /*
  * Matrix products on operands rounded to bf16. Each is one of the three faces of a 1x1 convolution over a row of places,
  * so conv.c plans, packs and runs it: a b^T is the forward face on weights b, a b the data gradient, a^T b the weight
- * gradient. a^T b^T is none of them, and views are not dense: those products stay with gemm.c, in f32.
+ * gradient. a^T b^T is none of them, and stays with gemm.c, in f32.
  */
 #include "backend/cpu/bf16.h"
 
@@ -21,15 +21,17 @@ typedef struct bf16_product {
     void *own;
 } bf16_product;
 
-/* Row-major without gaps or repetition. */
-static bool is_dense(const hti_tensor *t)
+/* Row-major matrices without gaps; the same ones may be repeated along leading axes. */
+static bool is_compact(const hti_tensor *t)
 {
-    int64_t expected = 1;
+    int64_t expected = 1, last = t->shape.rank - 2;
     for (int32_t k = t->shape.rank - 1; k >= 0; k--) {
-        if (t->shape.dim[k] != 1 && t->stride[k] != expected) return false;
+        if (t->shape.dim[k] == 0) return false;
+        if (t->shape.dim[k] == 1 || (k < last && t->stride[k] == 0)) continue;
+        if (t->stride[k] != expected) return false;
         expected *= t->shape.dim[k];
     }
-    return expected > 0;
+    return true;
 }
 
 /* A matrix [rows, columns] as `rows` places with channels last, or as weights of 1x1. */
@@ -73,7 +75,7 @@ static void take_choice(bf16_product *p, const hti_choice *one, const hti_tensor
     p->weight_bytes = p->kernel == &hti_cpu_conv_weight ? 0 : hti_lines(one->packed_bytes[1]);
     for (int32_t k = 0; k < 2; k++) hti_bf16_pack_choose(choice, k, &in[k]);
     if (p->weight_bytes == 0) return;
-    int64_t matrices = ht_shape_count(in[1].shape) / p->matrix_b;
+    int64_t matrices = hti_bf16_count(&in[1]) / p->matrix_b;
     choice->packed_bytes[1] = p->weight_bytes * (size_t)matrices;
     choice->packed_key[1] = hti_hash(one->packed_key[1], &matrices, sizeof matrices);
 }
@@ -86,7 +88,7 @@ ht_status hti_matmul_bf16_prepare(const void *attributes, const hti_tensor *in, 
     (void)inputs;
     *choice = (hti_choice){0};
     if (one.precision != HT_PRECISION_BF16 || out->dtype != HT_F32 || (a->transpose_a && a->transpose_b)) return HT_OK;
-    if (!is_dense(&in[0]) || !is_dense(&in[1]) || !is_dense(out)) return HT_OK;
+    if (!is_compact(&in[0]) || !is_compact(&in[1]) || !is_compact(out)) return HT_OK;
     bf16_product *p = calloc(1, sizeof *p);
     if (!p) return ht_fail(error, HT_ENOMEM, "matmul: no memory for its plan");
     hti_matmul_frame_read(a, &in[0], &in[1], out, &p->frame);
@@ -119,7 +121,7 @@ ht_status hti_matmul_bf16_pack(void *state, int32_t input, const hti_tensor *fro
         hti_bf16_pack(from, packed, threads);
         return HT_OK;
     }
-    int64_t matrices = ht_shape_count(from->shape) / p->matrix_b;
+    int64_t matrices = hti_bf16_count(from) / p->matrix_b;
     hti_tensor one = p->in[1];
     for (int64_t i = 0; i < matrices && status == HT_OK; i++) {
         one.data = (float *)from->data + i * p->matrix_b;
