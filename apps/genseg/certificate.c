@@ -134,6 +134,7 @@ static ht_status compare(certificate *c, const numbers *n, ht_error *error)
 {
     genseg_trainer *t = c->t;
     int64_t round = t->state.round + 1;
+    bool rounded = t->config.precision == HT_PRECISION_BF16;
     double gap = 0, wide = norm(n->wide, c->count);
     for (int64_t i = 0; i < c->count; i++) gap += (n->narrow[i] - n->wide[i]) * (n->narrow[i] - n->wide[i]);
     double relative = wide > 0 ? sqrt(gap) / wide : sqrt(gap) > 0 ? INFINITY : 0;
@@ -150,12 +151,13 @@ static ht_status compare(certificate *c, const numbers *n, ht_error *error)
         if (genseg_table_append(t->certificate, row, error) != HT_OK) return error->status;
     }
     if (!t->job->quiet)
-        printf("certificate, round %lld: hypergradient %.4g in f32, %.4g in f64, relative difference %.2g\n",
-               (long long)round, norm(n->narrow, c->count), wide, relative);
+        printf("certificate, round %lld: hypergradient %.4g %s, %.4g in f64, relative difference %.2g%s\n", (long long)round,
+               norm(n->narrow, c->count), rounded ? "on bf16" : "in f32", wide, relative,
+               rounded ? " (the report's threshold is meant for f32)" : "");
     return HT_OK;
 }
 
-/* Runs the program that trains without letting it commit: the f32 hypergradient of this very round. */
+/* Runs the program that trains without letting it commit: the f32 (or bf16) hypergradient of this very round. */
 static ht_status narrow_hypergradient(certificate *c, double *to, ht_error *error)
 {
     genseg_trainer *t = c->t;

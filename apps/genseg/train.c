@@ -478,8 +478,10 @@ int genseg_train(const genseg_job *job, ht_error *error)
     genseg_trainer t = {.job = job, .config = job->config, .largest = NAN};
     genseg_metrics metrics = {0};
     ht_device *device = NULL;
-    if (check_folder(&t, error) == HT_OK && open_data(&t, error) == HT_OK && !job->dry_run &&
-        (device = ht_device_open("cpu", t.config.threads, error)) && start(&t, device, error) == HT_OK) {
+    if (check_folder(&t, error) == HT_OK && open_data(&t, error) == HT_OK &&
+        (device = ht_device_open("cpu", t.config.threads, error)) &&
+        ht_precision_check(device, (ht_precision)t.config.precision, error) == HT_OK && !job->dry_run &&
+        start(&t, device, error) == HT_OK) {
         if (t.data.warnings && !job->quiet) printf("%s\n", t.data.warnings);
         if (keep_record(&t, GENSEG_JOB_RUNNING, error) == HT_OK && pretrain(&t, error) == HT_OK && rounds(&t, error) == HT_OK &&
             finish(&t, device, &metrics, error) == HT_OK && keep_record(&t, GENSEG_JOB_DONE, error) == HT_OK &&

@@ -29,19 +29,14 @@ void ht_program_free(ht_program *p)
     free(p);
 }
 
-/* Never a silent fallback: what is not there is refused before anything is planned. */
-static ht_status check_precision(const ht_compile_args *args, ht_error *error)
+ht_status ht_precision_check(const ht_device *device, ht_precision precision, ht_error *error)
 {
-    const hti_backend *backend = hti_device_backend(args->device);
-    if (args->precision == HT_PRECISION_TYPED) return HT_OK;
-    if (args->precision != HT_PRECISION_BF16)
-        return ht_fail(error, HT_EINVALID, "compile: precision %d is none; expected one of ht_precision", (int)args->precision);
+    const hti_backend *backend = hti_device_backend(device);
+    if (precision == HT_PRECISION_TYPED) return HT_OK;
+    if (precision != HT_PRECISION_BF16)
+        return ht_fail(error, HT_EINVALID, "precision %d is none; expected one of ht_precision", (int)precision);
     const char *refused = backend->refuses_bf16 ? backend->refuses_bf16() : "the device has no kernels for it; expected the CPU";
-    if (refused) return ht_fail(error, HT_EUNSUPPORTED, "compile: precision bf16: %s", refused);
-    if (ht_tape_dtype(args->tape) == HT_F64)
-        return ht_fail(error, HT_EUNSUPPORTED, "compile: precision bf16: the tape's type is f64; expected f32, whose operands "
-                       "are rounded");
-    return HT_OK;
+    return refused ? ht_fail(error, HT_EUNSUPPORTED, "precision bf16: %s", refused) : HT_OK;
 }
 
 static ht_status check_arguments(const ht_compile_args *args, ht_error *error)
@@ -55,7 +50,10 @@ static ht_status check_arguments(const ht_compile_args *args, ht_error *error)
     for (int32_t i = 0; i < args->outputs.count; i++)
         if (!ht_ok(args->outputs.at[i]) || args->outputs.at[i].tape != args->tape)
             return ht_fail(error, HT_EINVALID, "compile: output %d is not a value of the tape", (int)i);
-    return check_precision(args, error);
+    if (args->precision == HT_PRECISION_BF16 && ht_tape_dtype(args->tape) == HT_F64)
+        return ht_fail(error, HT_EUNSUPPORTED, "compile: precision bf16: the tape's type is f64; expected f32, whose operands "
+                       "are rounded");
+    return ht_precision_check(args->device, args->precision, error); /* no fallback: refused before anything is planned */
 }
 
 ht_program *ht_compile_(ht_compile_args args)

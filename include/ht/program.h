@@ -28,6 +28,9 @@ typedef enum ht_convolution { HT_CONVOLUTION_AUTO = 0, HT_CONVOLUTION_DIRECT } h
  */
 typedef enum ht_precision { HT_PRECISION_TYPED = 0, HT_PRECISION_BF16 } ht_precision;
 
+/** HT_OK if programs for the device may have the precision; else EUNSUPPORTED or EINVALID and a filled record. */
+ht_status ht_precision_check(const ht_device *device, ht_precision precision, ht_error *error);
+
 typedef struct ht_compile_args {
     ht_tape *tape;
     ht_device *device;
