@@ -23,6 +23,7 @@ enum {
     BAND_ROWS = 4,        /* of the result in a band, at least */
     BAND_PLACES = 1024,   /* and at least so many places, or summing the slices costs more than it gives */
     SMALL_FLOP = 1 << 20,  /* below it one thread is enough, and what oneDNN does with many alters the bits */
+    BF16_PLACES = 32,     /* of a weight gradient on bf16, over all images, at least */
     BLOCK_CHANNELS = 16,  /* of x over blocks of pixels, at most */
     SCRATCH_LIMIT = 64 << 20
 };
@@ -318,6 +319,13 @@ static ht_status prepare_blocks(const hti_conv_problem *p, void **own, hti_choic
     return HT_OK;
 }
 
+/* A weight gradient of few places is as long as writing it takes, and slices, which bf16 needs, write it more than once. */
+static bool rounding_pays(const hti_conv_problem *p)
+{
+    const hti_conv_frame *f = &p->frame;
+    return p->face != HTI_CONV_TO_WEIGHT || f->batch * f->out[0] * f->out[1] * f->out[2] >= BF16_PLACES;
+}
+
 static ht_status prepare_onednn(const hti_conv_problem *p, void **own, hti_choice *choice)
 {
     if (p->dtype != HT_F32 || !p->usual) return HT_EUNSUPPORTED;
@@ -328,6 +336,7 @@ static ht_status prepare_onednn(const hti_conv_problem *p, void **own, hti_choic
         int64_t room = f->image[k] + 2 * f->pad[k] - f->dilation[k] * (f->kernel[k] - 1) - 1;
         if (room < 0 || f->out[k] != room / f->step[k] + 1) return HT_EUNSUPPORTED;
     }
+    if (p->rounded && !rounding_pays(p)) return HT_EUNSUPPORTED;
     int32_t before = hti_team(p->threads);
     ht_status status = HT_EUNSUPPORTED;
     if (p->face == HTI_CONV_FORWARD) status = prepare_kind(p, HTI_FORWARD, own, choice);
