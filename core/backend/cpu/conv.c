@@ -102,14 +102,10 @@ static ht_status prepare_rounded(conv_state *s, const hti_tensor *in, hti_choice
     s->problem.rounded = true;
     s->method = &hti_conv_onednn;
     ht_status status = s->method->prepare(&s->problem, &s->own, choice);
-    if (status != HT_OK) {
-        s->problem.rounded = false;
-        return status;
-    }
-    choice->rounds = true;
+    s->problem.rounded = choice->rounds = status == HT_OK;
     for (int32_t k = 0; k < 2; k++)
         if (rounds_input(s, k)) hti_bf16_pack_choose(choice, k, &in[k]);
-    return HT_OK;
+    return status;
 }
 
 ht_status hti_conv_prepare(const hti_conv_method *method, hti_conv_face face, const void *attributes,

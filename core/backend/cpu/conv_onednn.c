@@ -23,7 +23,7 @@ enum {
     BAND_ROWS = 4,        /* of the result in a band, at least */
     BAND_PLACES = 1024,   /* and at least so many places, or summing the slices costs more than it gives */
     SMALL_FLOP = 1 << 20,  /* below it one thread is enough, and what oneDNN does with many alters the bits */
-    BF16_PLACES = 32,     /* of a weight gradient on bf16, over all images, at least */
+    BF16_PLACES = 128,    /* of a weight gradient on bf16, over all images, at least */
     BLOCK_CHANNELS = 16,  /* of x over blocks of pixels, at most */
     SCRATCH_LIMIT = 64 << 20
 };

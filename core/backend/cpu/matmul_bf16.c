@@ -51,14 +51,13 @@ static void choose_face(bf16_product *p, const hti_matmul_attributes *a)
     int64_t rows = f->rows, inner = f->inner, columns = f->columns;
     p->attributes = (hti_conv_attributes){.axes = 2, .groups = 1, .stride = {1, 1}, .dilation = {1, 1}, .kernel = {1, 1},
                                           .image = {1, a->transpose_a ? inner : rows}};
-    p->input[1] = 1;
+    p->input[0] = a->transpose_a != 0;
+    p->input[1] = !a->transpose_a;
     if (a->transpose_a) {
         p->kernel = &hti_cpu_conv_weight;
         p->in[0] = places_of(inner, columns);
         p->in[1] = places_of(inner, rows);
         p->out = weights_of(rows, columns);
-        p->input[0] = 1;
-        p->input[1] = 0;
         return;
     }
     p->kernel = a->transpose_b ? &hti_cpu_conv : &hti_cpu_conv_input;
@@ -99,10 +98,8 @@ ht_status hti_matmul_bf16_prepare(const void *attributes, const hti_tensor *in, 
     choose_face(p, a);
     ht_status status = p->kernel->prepare(&p->attributes, p->in, 2, &p->out, threads, &one, error);
     p->own = one.state;
-    if (status == HT_OK && one.rounds)
-        take_choice(p, &one, in, choice);
-    else
-        hti_matmul_bf16_release(p);
+    if (status == HT_OK && one.rounds) take_choice(p, &one, in, choice);
+    else hti_matmul_bf16_release(p);
     return status;
 }
 
