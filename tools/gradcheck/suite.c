@@ -143,7 +143,8 @@ static void check_derivatives(const gradcheck_options *options, const gradcheck_
     int32_t from = options->order ? options->order : 1, to = options->order ? options->order : GRADCHECK_ORDERS;
     ht_gradcheck_result found =
         ht_gradcheck(r->value, ht_vars_new(r->tape, reached, NULL, count), options->device, .from = from, .orders = to,
-                     .draws = draws, .low = variant->low, .high = variant->high, .tolerance = variant->tolerance > 0 ? variant->tolerance : GRADCHECK_TOLERANCE,
+                     .draws = draws, .low = variant->low, .high = variant->high,
+                     .tolerance = variant->tolerance > 0 ? variant->tolerance : GRADCHECK_TOLERANCE,
                      .seed = ht_random_key(options->seed, variant->name));
     if (found.status != HT_OK) gradcheck_note(row, false, "\"%s\": %s", variant->name, found.message);
     bool first = (found.failed > 0 && row->failed == 0) || (found.skipped > 0 && row->failed + row->skipped == 0);
@@ -172,6 +173,7 @@ void gradcheck_variant_run(const gradcheck_options *options, const gradcheck_var
     check_definition(options, variant, row, &r);
     check_derivatives(options, variant, draws, row, &r);
     gradcheck_release(&r);
+    gradcheck_oracles_run(options, variant, draws, row);
 }
 
 void gradcheck_rejects_run(const hti_op *op, gradcheck_row *row)

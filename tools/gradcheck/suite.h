@@ -16,7 +16,10 @@
 #define GRADCHECK_ORDERS 3
 #define GRADCHECK_TOLERANCE 1e-9
 
-/* One way to record a subject; `store` is an empty one for layers that keep statistics. Inputs are random numbers in [low, high]; 0, 0 means -1 to 1. */
+/*
+ * One way to record a subject; `store` is an empty one for layers that keep statistics. Inputs are random numbers in
+ * [low, high]; 0, 0 means -1 to 1.
+ */
 typedef struct gradcheck_variant {
     char name[96];
     int32_t inputs;
@@ -128,6 +131,10 @@ double gradcheck_unit(uint64_t key, uint64_t stream, int64_t i);
 /* f32 against f64: the value and the first derivatives. */
 void gradcheck_single_run(const gradcheck_options *options, const gradcheck_variant *variant, int32_t draws,
                           gradcheck_row *row);
+
+/* Values and derivatives against judges that know no rule; at most a few of the draws. */
+void gradcheck_oracles_run(const gradcheck_options *options, const gradcheck_variant *variant, int32_t draws,
+                           gradcheck_row *row);
 
 /* How to see a row's failure again. */
 void gradcheck_command(const gradcheck_options *options, const gradcheck_row *row, FILE *file);
