@@ -28,6 +28,12 @@ ht_status hti_shape_pointwise(const hti_call *call, hti_spec *out, ht_error *err
     return hti_same_real(call, out, error);
 }
 
+ht_var hti_refuse_empty(const char *op, ht_var x, const char *where)
+{
+    if (!x.tape) return x;
+    return ht_tape_fail(x.tape, where, HT_EINVALID, "%s: an input is an empty value; expected a recorded one", op);
+}
+
 ht_var hti_fill_like(ht_var x, double value, const char *where)
 {
     return ht_cast_(ht_fill_(x.tape, value, ht_var_shape(x), where), ht_var_dtype(x), where);

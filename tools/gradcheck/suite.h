@@ -27,7 +27,7 @@ typedef struct gradcheck_variant {
     double low, high, tolerance; /* tolerance of differences; 0: GRADCHECK_TOLERANCE */
     ht_var (*record)(ht_tape *tape, ht_store *store, const ht_var *in, const void *context);
     const void *context;
-    bool generated;              /* of a shape that the author of the op did not write */
+    bool generated;              /* of a shape that the author of the op did not write: may be refused, in clear words */
 } gradcheck_variant;
 
 typedef struct gradcheck_variants {
@@ -65,6 +65,8 @@ bool gradcheck_known(const char *name);
 /* Samples of the op, the same at other shapes and ranges, and what the generators add. */
 void gradcheck_variants_of(const hti_op *op, gradcheck_variants *list);
 gradcheck_variant gradcheck_variant_of(const hti_sample *sample);
+/* The variant at sizes 0 and 1: each size that its shapes have, wherever it stands. */
+void gradcheck_add_sizes(gradcheck_variants *list, gradcheck_variant variant);
 /* The generators: none for most ops. */
 void gradcheck_add_convolutions(const hti_op *op, gradcheck_variants *list);
 void gradcheck_add_products(const hti_op *op, gradcheck_variants *list);
@@ -114,6 +116,9 @@ void gradcheck_rejects_run(const hti_op *op, gradcheck_row *row);
 __attribute__((format(printf, 3, 4)))
 #endif
 void gradcheck_note(gradcheck_row *row, bool good, const char *format, ...);
+
+/* Whether a refusal names its place, what it was given and what was expected. */
+bool gradcheck_refusal_is_clear(const ht_error *error);
 
 /* What a variant is on a fresh tape. value: the sum of the result's elements times fixed numbers. */
 typedef struct gradcheck_record {
