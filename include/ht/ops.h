@@ -33,6 +33,9 @@ HT_DECLARE_UNARY(sqrt);
 /** square root whose derivatives at 0 are taken as 0: for moments of optimisers, which touch 0 with zero slope */
 #define ht_safe_sqrt(...) ht_safe_sqrt_(__VA_ARGS__, HT_HERE)
 HT_DECLARE_UNARY(safe_sqrt);
+/** 1 / sqrt(x); +infinity at 0 */
+#define ht_rsqrt(...) ht_rsqrt_(__VA_ARGS__, HT_HERE)
+HT_DECLARE_UNARY(rsqrt);
 /** x * x */
 #define ht_square(...) ht_square_(__VA_ARGS__, HT_HERE)
 HT_DECLARE_UNARY(square);
@@ -133,6 +136,13 @@ HT_DECLARE_BINARY(greater);
 HT_DECLARE_BINARY(less);
 #define ht_equal(...) ht_equal_(__VA_ARGS__, HT_HERE)
 HT_DECLARE_BINARY(equal);
+/** 1 where a >= b, a <= b, or a is not b, else 0, in the type of a; no derivative. NaN is neither above nor below nor equal. */
+#define ht_greater_equal(...) ht_greater_equal_(__VA_ARGS__, HT_HERE)
+HT_DECLARE_BINARY(greater_equal);
+#define ht_less_equal(...) ht_less_equal_(__VA_ARGS__, HT_HERE)
+HT_DECLARE_BINARY(less_equal);
+#define ht_not_equal(...) ht_not_equal_(__VA_ARGS__, HT_HERE)
+HT_DECLARE_BINARY(not_equal);
 /** ht_where(c, a, b): a where c is not 0, else b. No derivative in c; the branch not taken gets exactly 0. */
 #define ht_where(...) ht_where_(__VA_ARGS__, HT_HERE)
 ht_var ht_where_(ht_var condition, ht_var a, ht_var b, const char *where);

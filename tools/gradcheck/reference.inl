@@ -22,6 +22,7 @@ static T NAME(unary)(hti_op_id op, T x, T p, T q)
     case HTI_OP_log1p: return NAME(log1p)(x);
     case HTI_OP_sqrt: return NAME(sqrt)(x);
     case HTI_OP_safe_sqrt: return REAL(x) == 0 ? (T)0 : NAME(sqrt)(x);
+    case HTI_OP_rsqrt: return (T)1 / NAME(sqrt)(x);
     case HTI_OP_square: return x * x;
     case HTI_OP_reciprocal: return (T)1 / x;
     case HTI_OP_pow: return NAME(pow)(x, p);

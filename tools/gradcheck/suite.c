@@ -261,7 +261,9 @@ static bool run_subject(gradcheck_options options, gradcheck_report *report, con
         if (options.dtype == HT_F64) gradcheck_rejects_run(op, row);
         gradcheck_variants_of(op, &list);
     }
-    int32_t added = add_composites(&list, name), draws = draws_for(&options, added > weight ? added : weight, &list);
+    int32_t added = add_composites(&list, name);
+    row->pointwise = op ? op->kind == HTI_POINTWISE : added == GRADCHECK_LIGHT;
+    int32_t draws = draws_for(&options, added > weight ? added : weight, &list);
     for (int32_t i = 0; i < list.count; i++) {
         if (list.at[i].generated && refused_by_run(&options, &list.at[i])) gradcheck_note(row, true, "clear words");
         else if (options.dtype == HT_F32) gradcheck_single_run(&options, &list.at[i], draws, row);

@@ -91,6 +91,7 @@ typedef struct gradcheck_options {
 typedef struct gradcheck_row {
     char name[64];
     const hti_op *op;       /* NULL for a composition */
+    bool pointwise;
     int64_t checks, failed, skipped;
     double worst, seconds;
     char message[HT_MESSAGE_BYTES + 128]; /* first failure, else first skip, else "" */
