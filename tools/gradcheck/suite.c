@@ -143,12 +143,14 @@ static void check_derivatives(const gradcheck_options *options, const gradcheck_
     if (count == 0) return;
     int32_t from = options->order ? options->order : 1, to = options->order ? options->order : GRADCHECK_ORDERS;
     uint64_t seed = ht_random_key(options->seed, variant->name);
+    double usual = variant->generated ? GRADCHECK_ILL * GRADCHECK_TOLERANCE : GRADCHECK_TOLERANCE;
+    double tolerance = variant->tolerance > 0 ? variant->tolerance : usual;
     ht_gradcheck_result found = {.skipped = 1};
     /* a draw at which no difference in f64 can be believed, as next to a kink, says nothing: others are drawn */
     for (int32_t i = 0; i <= REDRAWS && found.status == HT_OK && found.failed == 0 && found.skipped > 0; i++, seed++)
         found = ht_gradcheck(r->value, ht_vars_new(r->tape, reached, NULL, count), options->device, .from = from,
                              .orders = to, .draws = draws, .low = variant->low, .high = variant->high,
-                             .tolerance = variant->tolerance > 0 ? variant->tolerance : GRADCHECK_TOLERANCE, .seed = seed);
+                             .tolerance = tolerance, .seed = seed);
     if (found.status != HT_OK) gradcheck_note(row, false, "\"%s\": %s", variant->name, found.message);
     bool first = (found.failed > 0 && row->failed == 0) || (found.skipped > 0 && row->failed + row->skipped == 0);
     if (first) snprintf(row->message, sizeof row->message, "\"%s\": %s", variant->name, found.message);

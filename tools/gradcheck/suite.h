@@ -15,6 +15,7 @@
 #define GRADCHECK_INPUTS 4
 #define GRADCHECK_ORDERS 3
 #define GRADCHECK_TOLERANCE 1e-9
+#define GRADCHECK_ILL 10 /* times that, at sizes made by rule: two numbers that nearly agree may be all of a norm's group */
 
 /*
  * One way to record a subject; `store` is an empty one for layers that keep statistics. Inputs are random numbers in

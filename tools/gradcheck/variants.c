@@ -96,6 +96,10 @@ void gradcheck_variants_of(const hti_op *op, gradcheck_variants *list)
         if (op->kind == HTI_FUSED || op->kind == HTI_CONSTANT) continue;
         add_scaled(list, v, 1.0 / 64);
         add_scaled(list, v, 8);
+        if (op->kind == HTI_MULTILINEAR) { /* products know no size but that of f32 */
+            add_scaled(list, v, 1e15);
+            add_scaled(list, v, 1e-15);
+        }
     }
     gradcheck_add_convolutions(op, list);
     gradcheck_add_products(op, list);
