@@ -59,10 +59,18 @@ ht_var ht_softmax_(ht_var x, int32_t axis, const char *where)
 
 /* ---- losses ---- */
 
-/* softplus(z) - z t: the derivative sigmoid(z) - t is exact at every magnitude. */
+/*
+ * t softplus(-z) + (1 - t) softplus(z). The shorter softplus(z) - z t loses what is left of both where z is large and right,
+ * and so does its derivative.
+ */
 ht_var ht_sigmoid_cross_entropy_(ht_var logits, ht_var target, const char *where)
 {
-    return ht_mean_(ht_sub_(ht_softplus_(logits, where), ht_mul_(logits, target, where), where), where);
+    double all;
+    if (!hti_broadcast_pair("sigmoid_cross_entropy", &logits, &target, where)) return (ht_var){0};
+    ht_var miss = ht_softplus_(ht_neg_(logits, where), where), alarm = ht_softplus_(logits, where);
+    if (hti_fill_value(target, &all) && (all == 0 || all == 1)) return ht_mean_(all == 0 ? alarm : miss, where);
+    ht_var part = ht_mul_(target, miss, where), rest = ht_mul_(ht_affine_(target, -1, 1, where), alarm, where);
+    return ht_mean_(ht_add_(part, rest, where), where);
 }
 
 ht_var ht_dice_loss_(ht_var p, ht_var t, double smooth, const char *where)

@@ -489,7 +489,8 @@ ht_var ht_weighted_cross_entropy_(ht_var logits, ht_var target, ht_var weight, c
 ht_var ht_focal_loss_(ht_var logits, ht_var target, double focus, double balance, const char *where);
 
 /* ---- losses on logits; means over all elements, scalars ---- */
-/** ht_sigmoid_cross_entropy(logits, target): mean of softplus(z) - z t, exact at every magnitude; target in [0, 1]. */
+/** ht_sigmoid_cross_entropy(logits, target): mean of t softplus(-z) + (1 - t) softplus(z), value and slope exact
+ *  at every magnitude; target in [0, 1]. */
 #define ht_sigmoid_cross_entropy(...) ht_sigmoid_cross_entropy_(__VA_ARGS__, HT_HERE)
 ht_var ht_sigmoid_cross_entropy_(ht_var logits, ht_var target, const char *where);
 typedef struct ht_softmax_cross_entropy_args {
