@@ -58,7 +58,8 @@ static bool open_side(const gradcheck_options *options, const gradcheck_variant 
     for (int32_t i = 0; s->begin && i < s->outputs.count; i++)
         s->begin[i + 1] = s->begin[i] + ht_shape_count(ht_var_shape(s->outputs.at[i]));
     s->numbers = s->begin ? calloc((size_t)s->begin[s->outputs.count] + 1, sizeof *s->numbers) : NULL;
-    for (int32_t i = 0; s->begin && i < 2; i++) s->moved[i] = calloc((size_t)s->begin[s->outputs.count] + 1, sizeof **s->moved);
+    for (int32_t i = 0; s->begin && i < 2; i++)
+        s->moved[i] = calloc((size_t)s->begin[s->outputs.count] + 1, sizeof **s->moved);
     s->fresh = ht_store_copy(r->store, dtype, error);
     return s->program && s->numbers && s->moved[0] && s->moved[1] && s->fresh;
 }
