@@ -129,8 +129,8 @@ static void compare(const gradcheck_variant *variant, gradcheck_row *row, const 
     }
     if (!(worst <= row->worst)) row->worst = worst;
     double allowed = variant->generated ? GRADCHECK_ILL * BOUND : BOUND;
-    gradcheck_note(row, worst <= allowed, "\"%s\": order %d in f32 against f64 (array %d): apart by %.3g of its size; allowed are "
-                   "%.3g", variant->name, output > 0, (int)output, worst, allowed);
+    gradcheck_note(row, worst <= allowed, "\"%s\": order %d in f32 against f64 (array %d): apart by %.3g of its size; "
+                   "allowed are %.3g", variant->name, output > 0, (int)output, worst, allowed);
 }
 
 void gradcheck_single_run(const gradcheck_options *options, const gradcheck_variant *variant, int32_t draws,
