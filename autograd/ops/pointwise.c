@@ -74,7 +74,7 @@ PARTIAL(expm1, ht_offset_(Y, 1, W))
 PARTIAL(log, ht_reciprocal_(X, W))
 PARTIAL(log1p, ht_reciprocal_(ht_offset_(X, 1, W), W))
 PARTIAL(sqrt, ht_scale_(ht_reciprocal_(Y, W), 0.5, W))
-PARTIAL(rsqrt, ht_scale_(ht_mul_(Y, ht_square_(Y, W), W), -0.5, W))
+PARTIAL(rsqrt, ht_scale_(ht_mul_(Y, ht_square_(Y, W), W), -0.5, W)) /* -y^3 / 2 */
 PARTIAL(square, ht_scale_(X, 2, W))
 PARTIAL(reciprocal, ht_neg_(ht_square_(Y, W), W))
 PARTIAL(pow, ht_scale_(ht_pow_(X, number(c) - 1, W), number(c), W))

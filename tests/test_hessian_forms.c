@@ -1,7 +1,7 @@
 /*
- * Second derivatives of every network of genseg and of a critic with its gradient penalty, f64, small widths, in all
- * parameters together (C5): u'Hv = v'Hu, H(a u + b v) = a Hu + b Hv, and reverse over reverse = forward over reverse =
- * reverse over forward, each to 1e-12. Both the plain networks, with their kinks, and the smooth ones.
+ * Second derivatives (C5) of what can be built in more than one way, f64, small widths, in all parameters together: each form
+ * of a searchable cell, a critic with its gradient penalty, attention. u'Hv = v'Hu, H(a u + b v) = a Hu + b Hv, and reverse
+ * over reverse = forward over reverse = reverse over forward, each to 1e-12. The networks of a round: test_hessian.c.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -49,27 +49,6 @@ static ht_var generator(const nn_scope *s, const subject *of)
                             .forms = forms};
     if (of->cells == GENSEG_CELLS_AUTO) forms[0] = forms[2] = GENSEG_CELLS_MERGED, forms[1] = GENSEG_CELLS_SEPARATE;
     return weighed(genseg_generate(s[0], s[1], mask(s[0].tape), &net));
-}
-
-static ht_var segmenter(const nn_scope *s, const subject *of)
-{
-    genseg_networks nets = {.segmenter = {.width = 2, .depth = 2, .smooth = of->smooth}, .segmentation = GENSEG_SEG_CE_DICE};
-    return genseg_loss_segmenter(s[0], genseg_to_unit(image(s[0].tape, 2)), mask(s[0].tape), &nets);
-}
-
-static ht_var patches(const nn_scope *s, const subject *of)
-{
-    genseg_networks nets = {.discriminator = {.width = 2, .layers = 1, .smooth = of->smooth}, .l1 = 1};
-    return genseg_loss_discriminator(s[0], mask(s[0].tape), image(s[0].tape, 2), genseg_to_unit(image(s[0].tape, 3)), &nets);
-}
-
-/* Generator and discriminator in one loss, as L_gan of a round. */
-static ht_var adversarial(const nn_scope *s, const subject *of)
-{
-    genseg_networks nets = {.generator = {.levels = 2, .width = 2, .channels = CHANNELS, .smooth = of->smooth},
-                            .discriminator = {.width = 2, .layers = 1, .smooth = of->smooth}, .l1 = 10};
-    ht_var fake = genseg_generate(nn_sub(s[0], "G"), s[1], mask(s[0].tape), &nets.generator);
-    return genseg_loss_gan(nn_sub(s[0], "H"), mask(s[0].tape), fake, genseg_to_unit(image(s[0].tape, 3)), &nets);
 }
 
 static ht_var scores(nn_scope s, ht_var x, int32_t smooth)
@@ -176,11 +155,6 @@ int main(void)
         {"generator, decoder searched", generator, 0, GENSEG_CELLS_MERGED, GENSEG_SEARCH_DECODER},
         {"generator, encoder searched", generator, 0, GENSEG_CELLS_SEPARATE, GENSEG_SEARCH_ENCODER},
         {"generator, smooth", generator, 1, GENSEG_CELLS_MERGED, GENSEG_SEARCH_BOTH},
-        {"U-Net", segmenter, 0, 0, 0},
-        {"U-Net, smooth", segmenter, 1, 0, 0},
-        {"PatchGAN", patches, 0, 0, 0},
-        {"PatchGAN, smooth", patches, 1, 0, 0},
-        {"generator against PatchGAN", adversarial, 0, 0, 0},
         {"critic with gradient penalty", critic, 0, 0, 0},
         {"critic with gradient penalty, smooth", critic, 1, 0, 0},
         {"attention", attention, 1, 0, 0},
