@@ -136,11 +136,13 @@ HT_DECLARE_BINARY(greater);
 HT_DECLARE_BINARY(less);
 #define ht_equal(...) ht_equal_(__VA_ARGS__, HT_HERE)
 HT_DECLARE_BINARY(equal);
-/** 1 where a >= b, a <= b, or a is not b, else 0, in the type of a; no derivative. NaN is neither above nor below nor equal. */
+/** 1 where a >= b, else 0, in the type of a; no derivative. NaN is neither above, below nor equal. */
 #define ht_greater_equal(...) ht_greater_equal_(__VA_ARGS__, HT_HERE)
 HT_DECLARE_BINARY(greater_equal);
+/** 1 where a <= b, else 0, in the type of a; no derivative */
 #define ht_less_equal(...) ht_less_equal_(__VA_ARGS__, HT_HERE)
 HT_DECLARE_BINARY(less_equal);
+/** 1 where a is not b, or either is NaN, else 0, in the type of a; no derivative */
 #define ht_not_equal(...) ht_not_equal_(__VA_ARGS__, HT_HERE)
 HT_DECLARE_BINARY(not_equal);
 /** ht_where(c, a, b): a where c is not 0, else b. No derivative in c; the branch not taken gets exactly 0. */
