@@ -16,6 +16,7 @@ REFERENCE(expm1, expm1(A(0)))
 REFERENCE(log, log(A(0)))
 REFERENCE(log1p, log1p(A(0)))
 REFERENCE(sqrt, sqrt(A(0)))
+REFERENCE(rsqrt, 1 / sqrt(A(0)))
 REFERENCE(square, A(0) * A(0))
 REFERENCE(reciprocal, 1 / A(0))
 REFERENCE(pow, pow(A(0), FACTOR))
@@ -56,6 +57,7 @@ static const pointwise_case pointwise_cases[] = {
     {HTI_OP_log1p, 1, want_log1p, -0.9, 9, 0, 0, false},
     {HTI_OP_sqrt, 1, want_sqrt, 0, 9, 0, 0, false},
     {HTI_OP_safe_sqrt, 1, want_sqrt, 0, 9, 0, 0, false},
+    {HTI_OP_rsqrt, 1, want_rsqrt, 0.1, 9, 0, 0, false},
     {HTI_OP_square, 1, want_square, -3, 3, 0, 0, false},
     {HTI_OP_reciprocal, 1, want_reciprocal, 0.2, 3, 0, 0, false},
     {HTI_OP_pow, 1, want_pow, 0.1, 3, 2, 0, false},

@@ -66,7 +66,6 @@
     UNARY_LOOP(name, f32, float, float, float) UNARY_LOOP(name, f64, double, double, double)
 #define REAL_BINARY(name) BINARY_LOOP(name, f32, float) BINARY_LOOP(name, f64, double)
 HTI_UNARY_KERNELS(REAL_UNARY)
-REAL_UNARY(inverse_sqrt)
 HTI_BINARY_KERNELS(REAL_BINARY)
 WHERE_LOOP(f32, float)
 WHERE_LOOP(f64, double)
@@ -137,7 +136,7 @@ static hti_span_call choose_pow(const void *attributes, ht_dtype dtype)
     else if (exponent == 1) set = (loop_set){stop_f32, stop_f64, NULL};
     else if (exponent == 0.5) set = (loop_set){sqrt_f32, sqrt_f64, NULL};
     else if (exponent == -1) set = (loop_set){reciprocal_f32, reciprocal_f64, NULL};
-    else if (exponent == -0.5) set = (loop_set){inverse_sqrt_f32, inverse_sqrt_f64, NULL};
+    else if (exponent == -0.5) set = (loop_set){rsqrt_f32, rsqrt_f64, NULL};
     return call_of(set, dtype, attributes);
 }
 
@@ -173,6 +172,7 @@ PLAIN(log)
 PLAIN(log1p)
 PLAIN(sqrt)
 PLAIN(safe_sqrt)
+PLAIN(rsqrt)
 PLAIN(square)
 PLAIN(reciprocal)
 KERNEL(pow)
