@@ -126,7 +126,8 @@ static ht_var logsumexp(const conform_call *call)
 #define BINARY(name) \
     static ht_var name##_row(const conform_call *call) { return ht_##name(X, call->in[1]); }
 UNARY(exp) UNARY(expm1) UNARY(log) UNARY(log1p) UNARY(sqrt) UNARY(square) UNARY(reciprocal) UNARY(sin) UNARY(cos)
-UNARY(erf) UNARY(erfc) UNARY(silu) UNARY(log_sigmoid) UNARY(tanh) UNARY(sigmoid) UNARY(softplus) UNARY(relu) UNARY(abs) UNARY(neg) UNARY(sum) UNARY(mean)
+UNARY(erf) UNARY(erfc) UNARY(silu) UNARY(log_sigmoid) UNARY(tanh) UNARY(sigmoid) UNARY(softplus) UNARY(relu)
+UNARY(abs) UNARY(neg) UNARY(sum) UNARY(mean)
 BINARY(add) BINARY(sub) BINARY(mul) BINARY(div) BINARY(maximum) BINARY(minimum)
 
 static ht_var leaky_relu(const conform_call *call) { return ht_leaky_relu(X, real(call, "slope", 0.01)); }
