@@ -325,8 +325,8 @@ ht_status genseg_arguments_resolve(const genseg_arguments *a, genseg_config *con
     /* a run that exists may have such a configuration: it can be gone on with */
     bool searches = config->method == GENSEG_GENSEG && config->hypergradient != GENSEG_H_NONE;
     if (!status && !a->resume && config->certify_count && !searches)
-        status = ht_fail(error, HT_EINVALID, "mlo.certify: this run takes no hypergradient; expected method genseg and a hypergradient "
-                         "other than none; leave it out, or give --set mlo.certify=[]");
+        status = ht_fail(error, HT_EINVALID, "mlo.certify: this run takes no hypergradient; expected method genseg and a "
+                         "hypergradient other than none; leave it out, or give --set mlo.certify=[]");
     return status;
 }
 

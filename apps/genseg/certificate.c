@@ -155,7 +155,8 @@ static ht_status compare(certificate *c, const numbers *n, ht_error *error)
     if (!t->job->quiet)
         printf("certificate, round %lld: hypergradient %.4g in f32, %.4g in f64, relative difference %.2g%s; total derivative "
                "within %.2g of differences along %d directions, %lld kinks\n", (long long)round, norm(n->narrow, c->count), wide,
-               relative, relative <= GENSEG_AGREEMENT ? "" : " (more than the 0.01 of a certificate)", worst, DIRECTIONS, (long long)crossed);
+               relative, relative <= GENSEG_AGREEMENT ? "" : " (more than the 0.01 of a certificate)", worst, DIRECTIONS,
+               (long long)crossed);
     return HT_OK;
 }
 

@@ -430,8 +430,8 @@ static void say_result(const genseg_trainer *t, const genseg_metrics *m)
 {
     if (t->job->quiet) return;
     char text[48];
-    printf("test Dice %.4f \xC2\xB1 %.4f (median %.4f) over %d cases, Jaccard %.4f; weights of round %lld\n", m->dice.mean, m->dice.sd,
-           m->dice.median, (int)m->cases, m->jaccard.mean, (long long)m->selection_round);
+    printf("test Dice %.4f \xC2\xB1 %.4f (median %.4f) over %d cases, Jaccard %.4f; weights of round %lld\n",
+           m->dice.mean, m->dice.sd, m->dice.median, (int)m->cases, m->jaccard.mean, (long long)m->selection_round);
     printf("%s, %.3f s a round; state hash %016llx\n", genseg_duration_text(t->state.seconds, text, sizeof text),
            t->state.seconds / (double)(t->state.round > 0 ? t->state.round : 1),
            (unsigned long long)genseg_state_hash(&t->state));
