@@ -338,6 +338,13 @@ int main(int count, char **words)
         fprintf(stderr, "bench_ops: %s\n", error.message);
         return 2;
     }
+    bool any = options.help || !options.only;
+    for (int32_t i = 0; !any && i < bench_cases(); i++) any = strstr(bench_case_name(i), options.only) != NULL;
+    if (!any) {
+        fprintf(stderr, "bench_ops: --only: no case has '%s' in its name; expected part of one; without --only all are named\n",
+                options.only);
+        return 2;
+    }
     if (!options.help) return options.vs_torch ? compare(&options) : run_all(&options);
     bench_options_help(about, without);
     return 0;

@@ -21,8 +21,8 @@ static void tell_residuals(const mlo_round *round, const ht_gradcheck_args *args
         for (int32_t i = 0; i < residuals.count; i++)
             if (!(residual[i] <= largest)) largest = residual[i];
         size_t used = strlen(r->message);
-        snprintf(r->message + used, sizeof r->message - used, "; the residual of the implicit levels is %.2g; expected steps that "
-                 "converge", largest);
+        snprintf(r->message + used, sizeof r->message - used, "; the residual of the implicit levels is %.2g; expected steps "
+                 "that converge", largest);
     }
     ht_program_free(program);
 }

@@ -56,8 +56,6 @@ int64_t hyper_parameters(const ht_store *store)
     return sum;
 }
 
-int64_t hyper_alpha_count(const ht_store *A) { return hyper_parameters(A); }
-
 double *hyper_alpha(const ht_store *A, int64_t index)
 {
     for (int32_t i = 0; i < ht_store_count(A); i++) {
@@ -139,7 +137,8 @@ static ht_status set(const hyper_problem *p, ht_program *program, const char *na
     return status;
 }
 
-ht_status hyper_feed(const hyper_problem *p, ht_program *program)
+/* The inputs of a program from batch p->step; those that it lacks are passed over. */
+static ht_status feed(const hyper_problem *p, ht_program *program)
 {
     genseg_sizes z = p->sizes;
     int64_t plane = (int64_t)z.size * z.size, masks = z.batch * plane, images = masks * z.channels;
@@ -161,7 +160,7 @@ ht_status hyper_feed(const hyper_problem *p, ht_program *program)
 
 int hyper_run(const hyper_problem *p, ht_program *program, double *scalars, int32_t count)
 {
-    hyper_feed(p, program);
+    feed(p, program);
     ht_run(program);
     for (int32_t i = 0; i < count; i++) {
         float narrow = 0;

@@ -9,6 +9,7 @@
 
 #define GENSEG_TEXT 1024
 #define GENSEG_CERTIFY_MAX 64
+#define GENSEG_AGREEMENT   1e-2 /* of h in f32 with h in f64, in a certificate: the bound of genseg.md, section 1 */
 
 typedef enum genseg_method { GENSEG_PLAIN, GENSEG_GENSEG } genseg_method; /* the others: a later issue; refused by name */
 typedef enum genseg_hypergradient {

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { WORD = 256 };
+enum { WORD = 256, ITEMS_SHOWN = 8 };
 
 /* ---- showing ---- */
 
@@ -162,25 +162,36 @@ char *genseg_field_expected(const genseg_field *field, char *text, size_t bytes)
 
 /* ---- storing ---- */
 
-static void describe_found(const genseg_toml_value *value, char *text, size_t bytes)
+static void append_found(char *text, size_t bytes, const genseg_toml_value *value)
 {
-    char number[GENSEG_NUMBER_TEXT], shown[GENSEG_PLACE];
+    char shown[GENSEG_PLACE];
     switch (value->kind) {
     case GENSEG_TOML_STRING:
-        snprintf(text, bytes, "'%s'", genseg_place(value->text, shown));
+        append(text, bytes, "'");
+        append(text, bytes, genseg_place(value->text, shown));
+        append(text, bytes, "'");
         break;
     case GENSEG_TOML_INTEGER:
-        snprintf(text, bytes, "%lld", (long long)value->integer);
+        append_integer(text, bytes, value->integer);
         break;
     case GENSEG_TOML_FLOAT:
-        snprintf(text, bytes, "%s", genseg_number_text(value->number, number));
+        append_real(text, bytes, value->number);
         break;
     case GENSEG_TOML_BOOLEAN:
-        snprintf(text, bytes, "%s", value->truth ? "true" : "false");
+        append(text, bytes, value->truth ? "true" : "false");
+        break;
+    case GENSEG_TOML_TABLE:
+        append(text, bytes, "a table");
         break;
     case GENSEG_TOML_ARRAY:
-    case GENSEG_TOML_TABLE:
-        snprintf(text, bytes, "%s", value->kind == GENSEG_TOML_ARRAY ? "an array" : "a table");
+        append(text, bytes, "[");
+        for (int32_t k = 0; k < value->count && k < ITEMS_SHOWN; k++) {
+            bool nested = value->items[k].kind == GENSEG_TOML_ARRAY;
+            append(text, bytes, k ? ", " : "");
+            if (nested) append(text, bytes, "an array");
+            else append_found(text, bytes, &value->items[k]);
+        }
+        append(text, bytes, value->count > ITEMS_SHOWN ? ", ...]" : "]");
         break;
     }
 }
@@ -188,8 +199,8 @@ static void describe_found(const genseg_toml_value *value, char *text, size_t by
 /* The one message about a value that does not fit, with the nearest name or the preset's value as what to do. */
 static ht_status refuse(const genseg_field *field, const genseg_toml_value *value, const char *place, ht_error *error)
 {
-    char found[GENSEG_PLACE + 2], expected[224], hint[96] = "";
-    describe_found(value, found, sizeof found);
+    char found[GENSEG_PLACE + 2] = "", expected[224], hint[96] = "";
+    append_found(found, sizeof found, value);
     genseg_field_expected(field, expected, sizeof expected);
     if (field->names && value->kind == GENSEG_TOML_STRING && field->kind != GENSEG_FIELD_AUGMENT) {
         char nearest[64];

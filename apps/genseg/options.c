@@ -78,7 +78,8 @@ static const genseg_field table[] = {
 
     CHOICE("mlo.hypergradient", "hypergradient", hypergradient, "none|finite-difference|eq9|total",
            "derivative that moves the architecture"),
-    CHOICE("mlo.lookahead", "lookahead", lookahead, "keep|restore", "a round's steps of G, H, S: kept, or taken again with the new A"),
+    CHOICE("mlo.lookahead", "lookahead", lookahead, "keep|restore",
+           "a round's steps of G, H, S: kept, or taken again with the new A"),
     CHOICE("mlo.unroll", "unroll", unroll, "sgd|optimizer", "inner steps that are differentiated"),
     CHOICE("mlo.hypergradient_scale", "hypergradient-scale", hypergradient_scale, "steps|none",
            "divide the hypergradient by the step sizes on its path"),

@@ -253,6 +253,8 @@ static ht_status rounds(genseg_trainer *t, ht_error *error)
         if (due(t->state.round, o->checkpoint_every, o->rounds) && checkpoint(t, error) != HT_OK) break;
     }
     genseg_progress_stop(&progress, "");
+    if (t->job->profile && t->searched == 0 && error->status == HT_OK && !t->job->quiet)
+        printf("no profile: no round was left to run\n");
     ht_error writing = {0}; /* a run that was stopped has a profile too */
     if (t->job->profile && t->searched > 0 &&
         genseg_profile_write(t->round.program, t->job->profile, &writing) != HT_OK && error->status == HT_OK)
@@ -321,6 +323,7 @@ static ht_status check_folder(const genseg_trainer *t, ht_error *error)
     char path[GENSEG_TEXT], difference[256];
     if (strlen(run) > 800)
         return ht_fail(error, HT_EINVALID, "%.200s: the path is too long; expected at most 800 bytes", run);
+    if (t->job->profile && genseg_output_check("--profile", t->job->profile, error) != HT_OK) return error->status;
     if (!t->job->resume) {
         if (!exists(run, "config.toml")) return check_room(run, error);
         return ht_fail(error, HT_EINVALID, "%.300s: a run is there already; expected a new folder; choose another --out, or "
@@ -340,9 +343,9 @@ static ht_status check_folder(const genseg_trainer *t, ht_error *error)
 
 static ht_status begin_files(genseg_trainer *t, ht_error *error)
 {
-    static const char *const folders[] = {"", "checkpoints", "pictures", "predictions"};
+    static const char *const folders[] = {"", "checkpoints", "predictions", "pictures"};
     char path[GENSEG_TEXT];
-    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
+    for (size_t i = 0, count = t->config.method == GENSEG_GENSEG ? 4 : 3; i < count; i++) /* plain draws no pictures */
         if (make_folder(t->job->run, folders[i], error) != HT_OK) return error->status;
     if (t->job->profile && genseg_output_folder(t->job->profile, error) != HT_OK) return error->status;
     snprintf(path, sizeof path, "%.900s/config.toml", t->job->run);
@@ -428,8 +431,8 @@ static void say_result(const genseg_trainer *t, const genseg_metrics *m)
 {
     if (t->job->quiet) return;
     char text[48];
-    printf("test Dice %.4f \xC2\xB1 %.4f (median %.4f) over %d cases, Jaccard %.4f; weights of round %lld\n", m->dice.mean, m->dice.sd,
-           m->dice.median, (int)m->cases, m->jaccard.mean, (long long)m->selection_round);
+    printf("test Dice %.4f \xC2\xB1 %.4f (median %.4f) over %d cases, Jaccard %.4f; weights of round %lld\n",
+           m->dice.mean, m->dice.sd, m->dice.median, (int)m->cases, m->jaccard.mean, (long long)m->selection_round);
     printf("%s, %.3f s a round; state hash %016llx\n", genseg_duration_text(t->state.seconds, text, sizeof text),
            t->state.seconds / (double)(t->state.round > 0 ? t->state.round : 1),
            (unsigned long long)genseg_state_hash(&t->state));

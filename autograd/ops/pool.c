@@ -152,7 +152,7 @@ SAMPLE(average_of_image, ht_avg_pool(in[0], .kernel = ht_each(3, 2, 1), .stride 
                                      .exclude_pad = 1))
 SAMPLE(kernel_zero, ht_max_pool(in[0], .kernel = ht_all(0)))
 
-/* The transposes, reached as a user reaches them: by asking for the gradient of a weighted sum, which is linear in the weights. */
+/* The transposes, reached as a user reaches them: as the gradient of a weighted sum, which is linear in the weights. */
 static ht_var weighted(const ht_var *in, ht_var y, hti_op_id op)
 {
     if (!ht_ok(y)) return y;

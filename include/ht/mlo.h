@@ -240,9 +240,10 @@ void mlo_compare_json(const mlo_row *rows, int32_t count, FILE *file);
  * Checks the total derivative of a recorded round, on an F64 tape, against differences of the last loss through the whole
  * round: every level steps anew at each point.
  *     mlo_check(&round, 3, nn_params(architecture), device, .seed = 1)
- * count is the number of levels; the values are the last level's unknowns; then follows what ht_gradcheck takes, of which
- * .value, .gradient and .orders are set here. Methods that approximate need a .tolerance. A level with an implicit solver
- * must have so many .steps that they converge: where the check fails, the message says what residual they leave.
+ * count is the number of levels; the values are the last level's unknowns, as they were read before any ht_write to them;
+ * then follows what ht_gradcheck takes, of which .value, .gradient and .orders are set here. Methods that approximate need
+ * a .tolerance. A level with an implicit solver must have so many .steps that they converge: where the check fails, the
+ * message says what residual they leave.
  */
 #define mlo_check(round, count, ...) mlo_check_(round, count, (ht_gradcheck_args){.where = HT_HERE, .inputs = __VA_ARGS__})
 ht_gradcheck_result mlo_check_(const mlo_round *round, int32_t count, ht_gradcheck_args args);
