@@ -71,6 +71,35 @@ HTI_BINARY_KERNELS(REAL_BINARY)
 WHERE_LOOP(f32, float)
 WHERE_LOOP(f64, double)
 
+/* sin and cos of f32: where every element is small there is a vector loop; else each element asks for itself. */
+static bool all_near(const hti_span *span)
+{
+    const int64_t n = span->n, sa = span->inner[1];
+    int32_t far = 0;
+    for (int64_t r = 0; r < span->rows; r++) {
+        const float *a = (const float *)span->at[1] + r * span->outer[1];
+        if (sa == 1)
+            for (int64_t i = 0; i < n; i++) far |= !(fabsf(a[i]) <= HTI_TURN_MOST);
+        else
+            for (int64_t i = 0; i < n; i++) far |= !(fabsf(a[i * sa]) <= HTI_TURN_MOST);
+    }
+    return !far;
+}
+#define NEAR_LOOP(name)                                                  \
+    static inline float k_##name##_near_f32(float x, float p, float q)   \
+    {                                                                    \
+        (void)p, (void)q;                                                \
+        return math_##name##_near(x);                                    \
+    }                                                                    \
+    UNARY_LOOP(name##_near, f32, float, float, float)                    \
+    static void name##_either(const hti_span *span)                      \
+    {                                                                    \
+        if (all_near(span)) name##_near_f32(span);                       \
+        else name##_f32(span);                                           \
+    }
+NEAR_LOOP(sin)
+NEAR_LOOP(cos)
+
 UNARY_LOOP(stop, i32, int32_t, int32_t, double)
 UNARY_LOOP(affine, i32, int32_t, int32_t, double)
 BINARY_LOOP(add, i32, int32_t)
@@ -141,6 +170,17 @@ static hti_span_call choose_pow(const void *attributes, ht_dtype dtype)
     return call_of(set, dtype, attributes);
 }
 
+static hti_span_call choose_sin(const void *attributes, ht_dtype dtype)
+{
+    (void)attributes;
+    return call_of((loop_set){sin_either, sin_f64, NULL}, dtype, NULL);
+}
+static hti_span_call choose_cos(const void *attributes, ht_dtype dtype)
+{
+    (void)attributes;
+    return call_of((loop_set){cos_either, cos_f64, NULL}, dtype, NULL);
+}
+
 static ht_status run_cast(const hti_run *run)
 {
     const loop_set f32 = {to_f32_f32, to_f32_f64, to_f32_i32}, f64 = {to_f64_f32, to_f64_f64, to_f64_i32};
@@ -176,8 +216,8 @@ PLAIN(safe_sqrt)
 PLAIN(square)
 PLAIN(reciprocal)
 KERNEL(pow)
-PLAIN(sin)
-PLAIN(cos)
+KERNEL(sin)
+KERNEL(cos)
 PLAIN(tanh)
 PLAIN(sigmoid)
 PLAIN(erf)
