@@ -170,17 +170,6 @@ static hti_span_call choose_pow(const void *attributes, ht_dtype dtype)
     return call_of(set, dtype, attributes);
 }
 
-static hti_span_call choose_sin(const void *attributes, ht_dtype dtype)
-{
-    (void)attributes;
-    return call_of((loop_set){sin_either, sin_f64, NULL}, dtype, NULL);
-}
-static hti_span_call choose_cos(const void *attributes, ht_dtype dtype)
-{
-    (void)attributes;
-    return call_of((loop_set){cos_either, cos_f64, NULL}, dtype, NULL);
-}
-
 static ht_status run_cast(const hti_run *run)
 {
     const loop_set f32 = {to_f32_f32, to_f32_f64, to_f32_i32}, f64 = {to_f64_f32, to_f64_f64, to_f64_i32};
@@ -195,13 +184,14 @@ static ht_status run_cast(const hti_run *run)
     static const hti_pointwise pointwise_##name = {choose_##name};                            \
     const hti_kernel hti_cpu_##name = {                                                       \
         .run = run_##name, .order = HTI_FOLLOW, .views = HTI_ANY_VIEW, .pointwise = &pointwise_##name};
-#define LOOPS(name, integer, numbers)                                                         \
+#define LOOPS_BY(name, f32, integer, numbers)                                                 \
     static hti_span_call choose_##name(const void *attributes, ht_dtype dtype)                \
     {                                                                                         \
         (void)attributes;                                                                     \
-        return call_of((loop_set){name##_f32, name##_f64, integer}, dtype, numbers);          \
+        return call_of((loop_set){f32, name##_f64, integer}, dtype, numbers);                 \
     }                                                                                         \
     KERNEL(name)
+#define LOOPS(name, integer, numbers) LOOPS_BY(name, name##_f32, integer, numbers)
 #define PLAIN(name) LOOPS(name, NULL, NULL)
 #define INTEGER_TOO(name) LOOPS(name, name##_i32, NULL)
 
@@ -216,8 +206,8 @@ PLAIN(safe_sqrt)
 PLAIN(square)
 PLAIN(reciprocal)
 KERNEL(pow)
-KERNEL(sin)
-KERNEL(cos)
+LOOPS_BY(sin, sin_either, NULL, NULL)
+LOOPS_BY(cos, cos_either, NULL, NULL)
 PLAIN(tanh)
 PLAIN(sigmoid)
 PLAIN(erf)
