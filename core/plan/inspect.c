@@ -4,7 +4,7 @@
 
 #include "plan/plan.h"
 
-static const char *step_name(const hti_step *step)
+const char *hti_step_name(const hti_step *step)
 {
     if (step->kind == HTI_STEP_COPY) return "reorder";
     if (step->kind == HTI_STEP_GROUP) return "fused";
@@ -43,7 +43,7 @@ void ht_program_dump(const ht_program *p, FILE *file)
     char text[HT_SHAPE_TEXT];
     for (int32_t s = 0; s < p->steps.count; s++) {
         const hti_step *step = &p->steps.at[s];
-        fprintf(file, "%5d  %s", (int)s, step_name(step));
+        fprintf(file, "%5d  %s", (int)s, hti_step_name(step));
         for (int32_t k = 0; k < step->inputs; k++) fprintf(file, "%s v%d", k ? "," : "", (int)step->in[k]);
         if (step->out != HTI_NOWHERE) {
             const hti_value *value = &p->values.at[step->out];
@@ -54,6 +54,8 @@ void ht_program_dump(const ht_program *p, FILE *file)
         if (step->choice.algorithm) fprintf(file, "  by %s", step->choice.algorithm);
         if (*step->scope) fprintf(file, "  in %s", step->scope);
         if (step->group) fprintf(file, " of %d, %lld each", (int)step->group->members, (long long)step->group->count);
+        if (step->recomputed > 0 && step->group) fprintf(file, ", %d recomputed", (int)step->recomputed);
+        else if (step->recomputed > 0) fprintf(file, "  recomputed");
         fprintf(file, "  @ %s\n", step->where);
         if (step->group) dump_group(p, step, file);
     }
@@ -78,15 +80,16 @@ void ht_profile(const ht_program *p, FILE *file)
 {
     share shares[HTI_OPS + 3];
     int32_t count = 0;
-    double total = 0;
+    double total = 0, again = 0;
     for (int32_t s = 0; s < p->steps.count; s++) {
         const hti_step *step = &p->steps.at[s];
         int32_t i = 0;
-        while (i < count && strcmp(shares[i].name, step_name(step)) != 0) i++;
-        if (i == count) shares[count++] = (share){step_name(step), 0, 0};
+        while (i < count && strcmp(shares[i].name, hti_step_name(step)) != 0) i++;
+        if (i == count) shares[count++] = (share){hti_step_name(step), 0, 0};
         shares[i].nanoseconds += step->nanoseconds;
         shares[i].steps++;
         total += step->nanoseconds;
+        again += step->nanoseconds * step->recomputed / (step->group ? step->group->members : 1);
     }
     qsort(shares, (size_t)count, sizeof *shares, by_time);
     double runs = p->runs > 0 ? (double)p->runs : 1;
@@ -95,4 +98,7 @@ void ht_profile(const ht_program *p, FILE *file)
         fprintf(file, "%-16s %8d %12.3f %6.1f%%\n", shares[i].name, (int)shares[i].steps,
                 shares[i].nanoseconds * 1e-6 / runs, total > 0 ? 100 * shares[i].nanoseconds / total : 0);
     fprintf(file, "%-16s %8d %12.3f\n", "all", (int)p->steps.count, total * 1e-6 / runs);
+    if (p->facts.recomputed > 0) /* a group's time goes by the number of its members */
+        fprintf(file, "%-16s %8lld %12.3f %6.1f%%\n", "recomputed", (long long)p->facts.recomputed, again * 1e-6 / runs,
+                total > 0 ? 100 * again / total : 0);
 }

@@ -90,8 +90,8 @@ static void find_lifetimes(ht_program *p)
     for (int32_t i = 0; i < p->buffers.count; i++) p->buffers.at[i].first = p->buffers.at[i].last = HTI_NOWHERE;
     for (int32_t s = 0; s < p->steps.count; s++) {
         const hti_step *step = &p->steps.at[s];
-        for (int32_t k = 0; k < step->inputs; k++) lasts(p, p->values.at[step->in[k]].buffer, s);
-        for (int32_t k = 0; k < HTI_MAX_PACKED; k++) lasts(p, step->packed_for[k], s);
+        for (int32_t k = 0; k < step->inputs; k++)
+            lasts(p, hti_reads_packed(step, k) ? step->packed_for[k] : p->values.at[step->in[k]].buffer, s);
         if (step->out != HTI_NOWHERE) begins(p, p->values.at[step->out].buffer, s);
         begins(p, step->packed, s);
         begins(p, step->scratch, s);
@@ -197,6 +197,7 @@ static ht_status place(ht_program *p, ht_error *error)
     agenda order = {0};
     holes free_list = {0};
     bool fits = fill_agenda(&order, p);
+    p->facts.value_bytes = 0;
     for (int32_t s = 0; fits && s <= p->steps.count; s++) {
         for (int32_t i = order.starts[s]; fits && i; i = order.next_start[i - 1]) {
             hti_buffer *buffer = &p->buffers.at[i - 1];
@@ -213,7 +214,11 @@ static ht_status place(ht_program *p, ht_error *error)
     free(order.ends);
     free(order.next_start);
     free(order.next_end);
-    if (!fits) return ht_fail(error, HT_ENOMEM, "plan: the system gave no memory for the layout");
+    return fits ? HT_OK : ht_fail(error, HT_ENOMEM, "plan: the system gave no memory for the layout");
+}
+
+static ht_status allocate(ht_program *p, ht_error *error)
+{
     p->arena = p->backend->allocate(p->arena_bytes ? p->arena_bytes : ALIGNMENT);
     if (!p->arena)
         return ht_fail(error, HT_ENOMEM, "plan: the program needs %.1f MB of memory and the system refused it; a smaller "
@@ -262,11 +267,16 @@ static ht_status fill_step(ht_program *p, hti_step *step, ht_error *error)
     return HT_OK;
 }
 
-ht_status hti_plan_layout(ht_program *p, ht_error *error)
+ht_status hti_plan_offsets(ht_program *p, ht_error *error)
 {
     find_lifetimes(p);
     if (reuse_inputs(p, error) != HT_OK) return error->status;
-    if (place(p, error) != HT_OK) return error->status;
+    return place(p, error);
+}
+
+ht_status hti_plan_allocate(ht_program *p, ht_error *error)
+{
+    if (allocate(p, error) != HT_OK) return error->status;
     for (int32_t s = 0; s < p->steps.count; s++)
         if (fill_step(p, &p->steps.at[s], error) != HT_OK) return error->status;
     p->facts.instructions = p->steps.count + p->commits.count;

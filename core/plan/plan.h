@@ -53,6 +53,7 @@ typedef struct hti_step {
     hti_group *group;        /* of a group, whose inputs are the step's; */
     const int32_t *group_out; /* and the values that are its outputs     */
     hti_tensor *tensors;     /* inputs, then the result: filled at the end */
+    int32_t recomputed;      /* how many of its ops run a second time or later: of a single step 0 or 1 */
     double nanoseconds;      /* profile */
 } hti_step;
 
@@ -61,6 +62,12 @@ typedef struct hti_packing {
     int32_t value, buffer;
     uint64_t key;
 } hti_packing;
+
+/* What a kernel keeps for a step; steps that are computed again share it. */
+typedef struct hti_state {
+    const hti_kernel *kernel;
+    void *state;
+} hti_state;
 
 typedef struct hti_commit {
     ht_store *store;
@@ -83,10 +90,12 @@ struct ht_program {
     const hti_backend *backend;
     int32_t threads;
     hti_arena texts;                /* names, places, attributes: what is kept of the tape */
+    hti_arena trial;                /* what the plan within a limit took */
     HTI_LIST(hti_buffer) buffers;
     HTI_LIST(hti_value) values;
     HTI_LIST(hti_step) steps;
     HTI_LIST(hti_packing) packings;
+    HTI_LIST(hti_state) states;     /* owned */
     HTI_LIST(hti_commit) commits;
     HTI_LIST(hti_named_input) inputs;
     HTI_LIST(ht_store *) stores;    /* retained */
@@ -101,6 +110,12 @@ struct ht_program {
     ht_program_facts facts;
 };
 
+/* Whether a step reads input k packed, and the input's own numbers not at all. */
+static inline bool hti_reads_packed(const hti_step *step, int32_t k)
+{
+    return k < HTI_MAX_PACKED && step->packed_for[k] != HTI_NOWHERE;
+}
+
 /* Makes room for one more entry; false without memory. */
 bool hti_list_grow(void **at, int32_t *count, int32_t *room, size_t each);
 #define HTI_PUSH(list) \
@@ -110,11 +125,35 @@ void hti_dense_strides(ht_shape shape, hti_order order, int64_t stride[HT_MAX_RA
 /* Whether both orders lay the shape out alike. */
 bool hti_orders_agree(ht_shape shape);
 
+/* What dumps, profiles and messages call a step. */
+const char *hti_step_name(const hti_step *step);
+
 /* Values and steps from the live part of a tape. */
 ht_status hti_plan_build(ht_program *program, const ht_tape *tape, ht_vars outputs, ht_error *error);
 /* Joins pointwise steps into groups. Steps may change places, but each stays after those whose results it reads. */
 ht_status hti_plan_fuse(ht_program *program, ht_error *error);
-/* Offsets in one arena by lifetimes; allocates it and fills the tensors of the steps. */
-ht_status hti_plan_layout(ht_program *program, ht_error *error);
+/* Lifetimes, and by them offsets in one arena, which is not allocated yet. */
+ht_status hti_plan_offsets(ht_program *program, ht_error *error);
+/* Allocates the arena and fills the tensors of the steps. */
+ht_status hti_plan_allocate(ht_program *program, ht_error *error);
+/*
+ * Fuses and gives offsets. With a limit in bytes (0: none) that the arena would exceed, steps are computed again until it
+ * fits; ENOMEM, saying what is reachable and where the peak is, if it cannot.
+ */
+ht_status hti_plan_within(ht_program *program, size_t limit, ht_error *error);
+
+/* What hti_plan_recompute found. */
+typedef struct hti_recomputation {
+    int32_t steps;          /* that run again */
+    double work;            /* theirs, in bytes moved or as many operations as take that time */
+    double flop;            /* of the steps that run again */
+    bool fits;              /* false: the budget is too small for some step, and the program is spoilt */
+} hti_recomputation;
+/*
+ * Rewrites the steps, which are not fused yet, so that about `budget` bytes hold what lives at any time. inner: by buffer,
+ * whether it takes no memory, since a group keeps it in registers.
+ */
+ht_status hti_plan_recompute(ht_program *program, const bool *inner, size_t budget, hti_recomputation *found,
+                             ht_error *error);
 
 #endif
