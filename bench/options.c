@@ -18,6 +18,7 @@ static const option table[] = {
     {"--batch", "N", "data.batch", "pairs in a batch; default 2"},
     {"--hypergradient", "H", "mlo.hypergradient", "none, finite-difference, eq9 or total; default eq9"},
     {"--search", "S", "model.search", "cells that are searched: encoder, decoder or both; default both"},
+    {"--memory-limit", "BYTES", "memory_limit", "most for what our round computes, as 500M or 2G; default: no limit"},
     {"--repeat", "N", NULL, "measurements, of which the median counts; default 3"},
     {"--device", "D", "device", "where to compute; default auto"},
     {"--threads", "N", "threads", "of the CPU, ours and the peer's; default all"},

@@ -177,7 +177,8 @@ static void prepare(bench_case *c)
     if (c->error->status == HT_OK && c->file) take_file(c);
     if (c->error->status != HT_OK) return;
     ht_vars outputs = record(c);
-    c->program = ht_compile(c->levels.tape, c->device, outputs, .error = c->error, .profile = 1);
+    c->program = ht_compile(c->levels.tape, c->device, outputs, .error = c->error, .profile = 1,
+                            .memory_limit = (size_t)o->memory_limit);
     for (int32_t i = 0; c->program && i < ht_store_count(c->given); i++)
         if (ht_has_input(c->program, ht_store_name(c->given, i)))
             ht_set_named(c->program, ht_store_name(c->given, i), ht_store_data(c->given, i),
@@ -264,6 +265,8 @@ static void run(bench_case *c, json_t *answer)
     json_object_set_new(answer, "flop", json_real(facts.flop));
     json_object_set_new(answer, "kernels", json_integer(facts.instructions));
     json_object_set_new(answer, "arena_bytes", json_integer((json_int_t)facts.arena_bytes));
+    json_object_set_new(answer, "recomputed", json_integer(facts.recomputed));
+    json_object_set_new(answer, "recomputed_flop", json_real(facts.recomputed_flop));
 end:
     if (!seconds) ht_fail(c->error, HT_ENOMEM, "no memory for the times of %d rounds", (int)c->rounds);
     const ht_error *finding = ht_program_error(c->program);

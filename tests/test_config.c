@@ -72,6 +72,9 @@ static void random_value(const genseg_field *field, uint64_t draw, uint64_t k, c
     case GENSEG_FIELD_INTEGER:
         snprintf(text, bytes, "%.0f", field->low + (double)(int64_t)(unit * (field->high - field->low)));
         return;
+    case GENSEG_FIELD_BYTES:
+        snprintf(text, bytes, word & 1 ? "%u" : "%uM", word % 100000);
+        return;
     case GENSEG_FIELD_REAL:
         snprintf(text, bytes, "%.17e", field->low + unit * (field->high - field->low));
         return;

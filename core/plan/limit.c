@@ -10,7 +10,7 @@
 #include "plan/plan.h"
 
 /* Plans that are tried. */
-#define TRIALS 14
+#define TRIALS 12
 /* Budgets closer than one part in so many are alike. */
 #define FINENESS 64
 /* Values that a refusal names. */
@@ -120,7 +120,7 @@ static ht_status try_budget(search *s, size_t budget, hti_recomputation *found, 
     }
     p->trial = p->texts;
     p->texts = kept;
-    s->tried_fits = found->fits;
+    s->tried_fits = found->fits; fprintf(stderr,"# trial budget %zu fits %d arena %zu again %d work %.3g\n", budget, found->fits, p->facts.arena_bytes, found->steps, found->work);
     return status;
 }
 
@@ -148,12 +148,14 @@ static size_t next_budget(const search *s)
 {
     const size_t arena = s->p->facts.arena_bytes;
     const size_t low = s->best > s->too_small ? s->best : s->too_small, high = s->too_large;
-    if (high <= low || high - low <= high / FINENESS) return 0;
+    const bool keeps = s->tried_fits && arena <= s->limit;
+    if (high <= low || high - low <= high / FINENESS || (keeps && s->limit - arena <= s->limit / FINENESS)) return 0;
     size_t guess = low + (high - low) / 2;
     if (s->tried_fits) { /* the arena follows the budget */
-        const double ratio = (double)s->limit / (double)arena * (arena > s->limit ? 0.99 : 0.995);
+        const double ratio = 0.995 * (double)s->limit / (double)arena;
         const double scaled = (double)s->tried * ratio;
         if (scaled > (double)low && scaled < (double)high) guess = (size_t)scaled;
+        else if (keeps) return 0;
     }
     return guess > low && guess < high ? guess : 0;
 }

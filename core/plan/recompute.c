@@ -16,7 +16,7 @@
 /* A budget that asks for more than so many times the work of the program is too small. */
 #define MOST_WORK 8.0
 /* A chain of dropped values is followed so far; beyond, it is dear enough. */
-#define CHAIN 128
+#define CHAIN 4096
 
 /* One buffer of the arena, as the steps had it. */
 typedef struct piece {
@@ -168,11 +168,12 @@ static void drop_if_unused(walk *w, int32_t b)
     if (in_arena(w, b) && !q->inner && q->now != HTI_NOWHERE && q->wanted == 0 && next_use(w, b) == HTI_NOWHERE) drop(w, b);
 }
 
-/* Whether a chain of work goes on through the piece. */
-static bool enters(walk *w, int32_t b)
+/* Whether a chain of work goes on through the piece: it is not there, or not until the step `when`. */
+static bool enters(walk *w, int32_t b, int32_t when)
 {
     piece *q = &w->piece[b];
-    if (!in_arena(w, b) || q->stamp == w->stamp || (q->now != HTI_NOWHERE && !q->inner)) return false;
+    const bool there = q->now != HTI_NOWHERE && !q->inner && w->use[q->last - 1] >= when;
+    if (!in_arena(w, b) || q->stamp == w->stamp || there) return false;
     q->stamp = w->stamp;
     return true;
 }
@@ -181,6 +182,7 @@ static bool enters(walk *w, int32_t b)
 static double chain_work(walk *w, int32_t b)
 {
     int32_t stack[CHAIN], count = 0, entered = 0;
+    const int32_t when = next_use(w, b);
     double work = 0;
     w->stamp++;
     w->piece[b].stamp = w->stamp;
@@ -188,7 +190,7 @@ static double chain_work(walk *w, int32_t b)
         const int32_t s = w->piece[stack[--count]].maker;
         work += w->work[s];
         for (int32_t i = w->read_first[s]; i < w->read_first[s + 1]; i++)
-            if (entered < CHAIN && enters(w, w->read[i])) {
+            if (entered < CHAIN && enters(w, w->read[i], when)) {
                 stack[count++] = w->read[i];
                 entered++;
             }
@@ -198,7 +200,7 @@ static double chain_work(walk *w, int32_t b)
         const piece *q = &w->piece[stack[--count]];
         for (int32_t i = q->begin; i < q->last && w->use[i] < w->at; i++) {
             const int32_t out = made_by(w, w->use[i]);
-            if (entered >= CHAIN || !enters(w, out)) continue;
+            if (entered >= CHAIN || w->piece[out].now != HTI_NOWHERE || !enters(w, out, when)) continue;
             if (!w->piece[out].inner && next_use(w, out) == HTI_NOWHERE) continue;
             work += w->work[w->use[i]];
             stack[count++] = out;
