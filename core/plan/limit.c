@@ -120,7 +120,7 @@ static ht_status try_budget(search *s, size_t budget, hti_recomputation *found, 
     }
     p->trial = p->texts;
     p->texts = kept;
-    s->tried_fits = found->fits; fprintf(stderr,"# trial budget %zu fits %d arena %zu again %d work %.3g\n", budget, found->fits, p->facts.arena_bytes, found->steps, found->work);
+    s->tried_fits = found->fits;
     return status;
 }
 

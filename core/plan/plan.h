@@ -130,6 +130,8 @@ const char *hti_step_name(const hti_step *step);
 
 /* Values and steps from the live part of a tape. */
 ht_status hti_plan_build(ht_program *program, const ht_tape *tape, ht_vars outputs, ht_error *error);
+/* Moves steps that nothing but outputs and commits waits for to the end, where that saves memory. */
+ht_status hti_plan_late(ht_program *program, ht_error *error);
 /* Joins pointwise steps into groups. Steps may change places, but each stays after those whose results it reads. */
 ht_status hti_plan_fuse(ht_program *program, ht_error *error);
 /* Lifetimes, and by them offsets in one arena, which is not allocated yet. */
