@@ -102,7 +102,7 @@ static ht_program *make_product(size_t limit, ht_error *error)
     inner = ht_store_new(device);
     state = ht_store_new(device);
     nn_scope s = nn_open(tape, inner, .seed = 3, .step = nn_count(tape, state, "round"));
-    ht_var x = ht_input(tape, "x", HT_SHAPE(2, 3, 16, 16)), y = ht_input(tape, "y", HT_SHAPE(2, 1, 16, 16));
+    ht_var x = ht_input(tape, "x", HT_SHAPE(2, 3, 32, 32)), y = ht_input(tape, "y", HT_SHAPE(2, 1, 32, 32));
     ht_var logits = kit_logits(s, x, (kit_net){.width = 8, .dropout = 0.25});
     ht_vars w = nn_params(s), g = ht_grad(ht_sigmoid_cross_entropy(logits, y), w);
     ht_var along = ht_fill(tape, 0, HT_SCALAR);
@@ -114,11 +114,11 @@ static ht_program *make_product(size_t limit, ht_error *error)
 
 static void set_product(ht_program *program)
 {
-    float numbers[2 * 3 * 16 * 16];
-    for (int64_t i = 0; i < 2 * 3 * 16 * 16; i++) numbers[i] = (float)kit_uniform(5, i);
-    ht_set_named(program, "x", numbers, 2 * 3 * 16 * 16);
-    for (int64_t i = 0; i < 2 * 16 * 16; i++) numbers[i] = kit_uniform(6, i) > 0;
-    ht_set_named(program, "y", numbers, 2 * 16 * 16);
+    float numbers[2 * 3 * 32 * 32];
+    for (int64_t i = 0; i < 2 * 3 * 32 * 32; i++) numbers[i] = (float)kit_uniform(5, i);
+    ht_set_named(program, "x", numbers, 2 * 3 * 32 * 32);
+    for (int64_t i = 0; i < 2 * 32 * 32; i++) numbers[i] = kit_uniform(6, i) > 0;
+    ht_set_named(program, "y", numbers, 2 * 32 * 32);
 }
 
 static uint64_t done_product(void)
