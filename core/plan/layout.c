@@ -164,7 +164,7 @@ static ht_status reuse_inputs(ht_program *p, ht_error *error)
 
 /* ---- placing ---- */
 
-static size_t rounded(size_t bytes) { return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT; }
+size_t hti_plan_rounded(size_t bytes) { return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT; }
 
 /* Buffers by the step that starts them, and by the one that ends them, as linked lists over indices. */
 typedef struct agenda {
@@ -202,10 +202,10 @@ static ht_status place(ht_program *p, ht_error *error)
         for (int32_t i = order.starts[s]; fits && i; i = order.next_start[i - 1]) {
             hti_buffer *buffer = &p->buffers.at[i - 1];
             p->facts.value_bytes += buffer->bytes;
-            fits = take(&free_list, rounded(buffer->bytes), &buffer->offset);
+            fits = take(&free_list, hti_plan_rounded(buffer->bytes), &buffer->offset);
         }
         for (int32_t i = order.ends[s]; fits && i && s < p->steps.count; i = order.next_end[i - 1])
-            fits = give(&free_list, p->buffers.at[i - 1].offset, rounded(p->buffers.at[i - 1].bytes));
+            fits = give(&free_list, p->buffers.at[i - 1].offset, hti_plan_rounded(p->buffers.at[i - 1].bytes));
     }
     p->arena_bytes = free_list.end;
     p->facts.arena_bytes = free_list.end;
@@ -271,7 +271,8 @@ ht_status hti_plan_offsets(ht_program *p, ht_error *error)
 {
     find_lifetimes(p);
     if (reuse_inputs(p, error) != HT_OK) return error->status;
-    return place(p, error);
+    if (place(p, error) != HT_OK) return error->status;
+    return hti_plan_squeeze(p, error);
 }
 
 ht_status hti_plan_allocate(ht_program *p, ht_error *error)

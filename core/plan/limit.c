@@ -172,26 +172,11 @@ static bool lives(const hti_buffer *buffer, int32_t step)
     return !buffer->fixed && buffer->first != HTI_NOWHERE && buffer->first <= step && step <= buffer->last;
 }
 
-/* The step during which most bytes live. */
-static int32_t peak_of(const ht_program *p)
-{
-    int32_t peak = 0;
-    size_t most = 0;
-    for (int32_t s = 0; s < p->steps.count; s++) {
-        size_t bytes = 0;
-        for (int32_t i = 0; i < p->buffers.count; i++)
-            if (lives(&p->buffers.at[i], s)) bytes += p->buffers.at[i].bytes;
-        if (bytes <= most) continue;
-        most = bytes;
-        peak = s;
-    }
-    return peak;
-}
-
 static ht_status refuse(const ht_program *p, size_t limit, ht_error *error)
 {
-    int32_t named[NAMED], count = 0;
-    const int32_t peak = peak_of(p);
+    int32_t named[NAMED], count = 0, peak;
+    size_t live;
+    if (hti_plan_peak(p, &peak, &live, error) != HT_OK) return error->status;
     const hti_step *step = &p->steps.at[peak];
     char largest[256] = "";
     for (int32_t i = 0; i < p->buffers.count; i++) {

@@ -136,6 +136,12 @@ ht_status hti_plan_late(ht_program *program, ht_error *error);
 ht_status hti_plan_fuse(ht_program *program, ht_error *error);
 /* Lifetimes, and by them offsets in one arena, which is not allocated yet. */
 ht_status hti_plan_offsets(ht_program *program, ht_error *error);
+/* Offsets anew if they leave much of the arena empty. */
+ht_status hti_plan_squeeze(ht_program *program, ht_error *error);
+/* The step at which most bytes live, and how many; of a program with lifetimes. */
+ht_status hti_plan_peak(const ht_program *program, int32_t *step, size_t *bytes, ht_error *error);
+/* Bytes that a buffer takes in the arena. */
+size_t hti_plan_rounded(size_t bytes);
 /* Allocates the arena and fills the tensors of the steps. */
 ht_status hti_plan_allocate(ht_program *program, ht_error *error);
 /*
