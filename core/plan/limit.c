@@ -11,7 +11,7 @@
 
 /* Plans that are tried. */
 #define TRIALS 12
-/* Budgets closer than one part in so many are alike. */
+/* Budgets closer than one part in so many are alike, and an arena that near to the limit is good. */
 #define FINENESS 64
 /* Values that a refusal names. */
 #define NAMED 3
@@ -162,9 +162,15 @@ static size_t next_budget(const search *s)
 
 /* ---- a refusal ---- */
 
-static const hti_step *maker_of(const ht_program *p, int32_t buffer)
+#define SIZE_TEXT 32
+
+static const char *size_text(size_t bytes, char text[SIZE_TEXT])
 {
-    return &p->steps.at[p->buffers.at[buffer].first];
+    const double size = (double)bytes;
+    if (size < 1e5) snprintf(text, SIZE_TEXT, "%zu bytes", bytes);
+    else if (size < 1e10) snprintf(text, SIZE_TEXT, "%.1f MB", size * 1e-6);
+    else snprintf(text, SIZE_TEXT, "%.1f GB", size * 1e-9);
+    return text;
 }
 
 static bool lives(const hti_buffer *buffer, int32_t step)
@@ -178,7 +184,7 @@ static ht_status refuse(const ht_program *p, size_t limit, ht_error *error)
     size_t live;
     if (hti_plan_peak(p, &peak, &live, error) != HT_OK) return error->status;
     const hti_step *step = &p->steps.at[peak];
-    char largest[256] = "";
+    char largest[256] = "", size[SIZE_TEXT];
     for (int32_t i = 0; i < p->buffers.count; i++) {
         int32_t at = count;
         if (!lives(&p->buffers.at[i], peak) || p->buffers.at[i].bytes == 0) continue;
@@ -189,15 +195,17 @@ static ht_status refuse(const ht_program *p, size_t limit, ht_error *error)
         named[at] = i;
     }
     for (int32_t n = 0; n < count; n++) {
-        const hti_step *maker = maker_of(p, named[n]);
+        const hti_buffer *buffer = &p->buffers.at[named[n]];
+        const hti_step *maker = &p->steps.at[buffer->first];
         const size_t used = strlen(largest);
-        snprintf(largest + used, sizeof largest - used, "%s%s \"%.40s\" %.1f MB", n ? ", " : "", hti_step_name(maker), maker->scope,
-                 (double)p->buffers.at[named[n]].bytes * 1e-6);
+        snprintf(largest + used, sizeof largest - used, "%s%s \"%.32s\" %s", n ? ", " : "", hti_step_name(maker), maker->scope,
+                 size_text(buffer->bytes, size));
     }
-    return ht_fail(error, HT_ENOMEM, "program: needs %.1f MB, with all computed again that helps; the limit is %.1f MB; the peak is "
-                   "at %.60s: %s \"%.60s\", the largest there: %.200s; expected a larger limit, batch or image smaller",
-                   (double)p->facts.arena_bytes * 1e-6, (double)limit * 1e-6, step->where, hti_step_name(step), step->scope,
-                   largest);
+    char needed[SIZE_TEXT], given[SIZE_TEXT];
+    return ht_fail(error, HT_ENOMEM, "program: needs %s, with all computed again that helps; the limit is %s; the peak is at "
+                   "%.70s: %s \"%.40s\"; the largest there: %.200s; raise the limit, or take a smaller batch or image",
+                   size_text(p->facts.arena_bytes, needed), size_text(limit, given), step->where, hti_step_name(step),
+                   step->scope, largest);
 }
 
 /* ---- the search ---- */
@@ -211,9 +219,8 @@ static ht_status find_budget(search *s, ht_error *error)
         judge(s, &found);
         budget = next_budget(s);
     }
-    budget = s->best > 0 ? s->best : s->least;
-    if (budget > 0 && budget != s->tried && try_budget(s, budget, &found, error) != HT_OK) return error->status;
-    return HT_OK;
+    budget = s->best > 0 ? s->best : s->least > 0 ? s->least : SIZE_MAX; /* with SIZE_MAX nothing is computed again */
+    return budget != s->tried ? try_budget(s, budget, &found, error) : HT_OK;
 }
 
 ht_status hti_plan_within(ht_program *p, size_t limit, ht_error *error)
@@ -227,12 +234,7 @@ ht_status hti_plan_within(ht_program *p, size_t limit, ht_error *error)
     if (status == HT_OK && limit > 0 && p->facts.arena_bytes > limit) {
         search s = {.p = p, .before = &before, .limit = limit, .too_large = p->facts.arena_bytes + 1};
         status = find_budget(&s, error);
-        if (status == HT_OK && s.best == 0) {
-            if (s.least == 0 && (!restore(p, &before) || hti_plan_fuse(p, error) != HT_OK || hti_plan_offsets(p, error) != HT_OK))
-                status = ht_fail(error, HT_ENOMEM, "plan: the system gave no memory for the plan");
-            else
-                status = refuse(p, limit, error);
-        }
+        if (status == HT_OK && s.best == 0) status = refuse(p, limit, error);
     }
     forget(&before);
     return status;
