@@ -38,6 +38,26 @@ static void test_compare(void)
     quadratic_release(&q);
 }
 
+/* Less memory, the same derivative, bit for bit. */
+static void test_memory(void)
+{
+    quadratic q = quadratic_make(device, 55, 1);
+    quadratic_converge(&q);
+    q.level[0] = (mlo_level){.rate = 0.5, .steps = 60};
+    mlo_problem problem = {quadratic_record, NULL, &q};
+    mlo_variant variants[2] = {{.name = "unrolled"}, {.name = "unrolled, less memory"}};
+    mlo_row rows[2];
+    ht_error error = {0};
+    int32_t count = mlo_compare(device, problem, rows, 2, variants, 1, .error = &error);
+    variants[1].memory_limit = count == 1 ? rows[0].arena_bytes / 2 : 0;
+    count = mlo_compare(device, problem, rows, 2, variants, 2, .error = &error);
+    tap_ok(count == 2 && rows[1].status == HT_OK && rows[1].error <= 0 && rows[1].arena_bytes <= variants[1].memory_limit &&
+               rows[0].recomputed == 0 && rows[1].recomputed > 0,
+           "half the memory by %lld steps again, error %g%s%s", (long long)rows[1].recomputed, rows[1].error, rows[1].note,
+           error.message);
+    quadratic_release(&q);
+}
+
 /* A variant that the problem cannot have gives a row that says why; the first one must be had. */
 static void test_refusals(void)
 {
@@ -147,6 +167,7 @@ int main(void)
     device = ht_device_open("cpu", 1, &error);
     if (!tap_ok(device != NULL, "device: %s", error.message)) return tap_done();
     test_compare();
+    test_memory();
     test_refusals();
     test_check();
     test_optimiser(1);

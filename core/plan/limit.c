@@ -1,7 +1,7 @@
 /*
  * A plan within a limit of memory. The arena that fusing and layout give is what counts, not an estimate: plans are tried
- * with budgets for recompute.c, which walks the steps before they are fused, until the arena of one keeps the limit; then
- * with larger ones while less is computed again. If none does, the smallest arena that was reached is described.
+ * with budgets for recompute.c, which walks the steps before they are fused, until an arena keeps the limit narrowly. If
+ * none keeps it, the smallest arena that was reached is described.
  */
 #include <stdio.h>
 #include <stdlib.h>

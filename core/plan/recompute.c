@@ -1,10 +1,10 @@
 /*
  * Computing again instead of keeping: walks the steps in order within a budget of bytes, as a run would. Where room is
  * needed, the value with the largest bytes x steps to its next use / work to compute it again is dropped; the work is that
- * of all dropped values it is made from, and of those that are made from it, so that what stays spreads over a chain like
- * checkpoints. A step that reads a dropped value is preceded by the steps that make it again, as far back as something is
- * kept. Every step is a function of what it reads (draws too: of seed, stream, step and element), so bits stay.
- * Which budget: limit.c. The idea is that of dynamic rematerialisation, with the next use known instead of guessed.
+ * of all values it is made from that will not be there, so that of a chain some stay, like checkpoints. A step that reads a
+ * dropped value is preceded by the steps that make it again, from what is kept. Every step is a function of what it reads
+ * (draws too: of seed, stream, step and element), so bits stay. Which budget: limit.c. The idea is that of dynamic tensor
+ * rematerialisation, with the next use known instead of guessed.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +16,7 @@
 /* A budget that asks for more than so many times the work of the program is too small. */
 #define MOST_WORK 8.0
 /* A chain of dropped values is followed so far; beyond, it is dear enough. */
-#define CHAIN 4096
+#define CHAIN 1024
 
 /* One buffer of the arena, as the steps had it. */
 typedef struct piece {
@@ -168,7 +168,7 @@ static void drop_if_unused(walk *w, int32_t b)
     if (in_arena(w, b) && !q->inner && q->now != HTI_NOWHERE && q->wanted == 0 && next_use(w, b) == HTI_NOWHERE) drop(w, b);
 }
 
-/* Whether a chain of work goes on through the piece: it is not there, or not until the step `when`. */
+/* Whether a chain of work goes on through the piece: it is not there, or will not be at the step `when`. */
 static bool enters(walk *w, int32_t b, int32_t when)
 {
     piece *q = &w->piece[b];
@@ -178,7 +178,7 @@ static bool enters(walk *w, int32_t b, int32_t when)
     return true;
 }
 
-/* Work to make the piece again with what it needs, and of what would need it. */
+/* Work to make the piece again with what it needs: all that is not there, or will not be when it is read next. */
 static double chain_work(walk *w, int32_t b)
 {
     int32_t stack[CHAIN], count = 0, entered = 0;
@@ -194,18 +194,6 @@ static double chain_work(walk *w, int32_t b)
                 stack[count++] = w->read[i];
                 entered++;
             }
-    }
-    entered = 0;
-    for (stack[count++] = b; count > 0;) {
-        const piece *q = &w->piece[stack[--count]];
-        for (int32_t i = q->begin; i < q->last && w->use[i] < w->at; i++) {
-            const int32_t out = made_by(w, w->use[i]);
-            if (entered >= CHAIN || w->piece[out].now != HTI_NOWHERE || !enters(w, out, when)) continue;
-            if (!w->piece[out].inner && next_use(w, out) == HTI_NOWHERE) continue;
-            work += w->work[w->use[i]];
-            stack[count++] = out;
-            entered++;
-        }
     }
     return work;
 }
