@@ -15,7 +15,8 @@
 static const char about[] =
     "bench_ops [options]: the operations of the round at its shapes, with their derivatives: best of several runs, and the\n"
     "fraction of the nearer roof (multiply-adds, or bytes of memory; more than 1 of bytes: they stayed in a cache).";
-static const char without[] = "--hypergradient --search --vs-torch --peer --peer-limit --states --load-state";
+static const char without[] = "--hypergradient --search --vs-torch --peer --peer-limit --states --load-state "
+                              "--memory-limit";
 
 typedef enum case_kind { CONV, CONV_UP, NORM, RELU, TANH, POOL, CONCAT, CROSS_ENTROPY, MATMUL } case_kind;
 

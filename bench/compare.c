@@ -226,7 +226,8 @@ static json_t *describe(const bench_options *options, const json_t *ours, size_t
     json_object_set_new(result, "flop", bench_real(flop));
     json_object_set_new(result, "flop_per_second", bench_real(flop / seconds));
     json_object_set_new(result, "fraction_of_peak", bench_real(rate));
-    static const char *const same[] = {"kernels", "arena_bytes", "recomputed", "recomputed_flop", "seconds_all", "losses", "hypergradient"};
+    static const char *const same[] = {"kernels", "arena_bytes", "recomputed", "recomputed_flop", "seconds_all", "losses",
+                                       "hypergradient"};
     for (size_t i = 0; i < sizeof same / sizeof same[0]; i++) json_object_set(result, same[i], json_object_get(ours, same[i]));
     json_object_set_new(result, "options", json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:s, s:s, s:i}", "size", o->size, "batch",
                         o->batch, "generator_width", o->generator_width, "generator_levels", o->generator_levels,

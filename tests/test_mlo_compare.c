@@ -38,23 +38,22 @@ static void test_compare(void)
     quadratic_release(&q);
 }
 
-/* Less memory, the same derivative, bit for bit. */
+/* A limit that holds changes nothing; one that cannot is the variant's own refusal. What limits do: test_recompute.c. */
 static void test_memory(void)
 {
     quadratic q = quadratic_make(device, 55, 1);
     quadratic_converge(&q);
     q.level[0] = (mlo_level){.rate = 0.5, .steps = 60};
     mlo_problem problem = {quadratic_record, NULL, &q};
-    mlo_variant variants[2] = {{.name = "unrolled"}, {.name = "unrolled, less memory"}};
-    mlo_row rows[2];
+    mlo_variant variants[3] = {{.name = "unrolled"}, {.name = "as much"}, {.name = "too little", .memory_limit = 8}};
+    mlo_row rows[3];
     ht_error error = {0};
-    int32_t count = mlo_compare(device, problem, rows, 2, variants, 1, .error = &error);
-    variants[1].memory_limit = count == 1 ? rows[0].arena_bytes / 2 : 0;
-    count = mlo_compare(device, problem, rows, 2, variants, 2, .error = &error);
-    tap_ok(count == 2 && rows[1].status == HT_OK && rows[1].error <= 0 && rows[1].arena_bytes <= variants[1].memory_limit &&
-               rows[0].recomputed == 0 && rows[1].recomputed > 0,
-           "half the memory by %lld steps again, error %g%s%s", (long long)rows[1].recomputed, rows[1].error, rows[1].note,
-           error.message);
+    int32_t count = mlo_compare(device, problem, rows, 3, variants, 1, .error = &error);
+    variants[1].memory_limit = count == 1 ? rows[0].arena_bytes : 8;
+    count = mlo_compare(device, problem, rows, 3, variants, 3, .error = &error);
+    tap_ok(count == 3 && rows[1].status == HT_OK && rows[1].error <= 0 && rows[1].arena_bytes == rows[0].arena_bytes &&
+               rows[1].recomputed == 0 && rows[2].status == HT_ENOMEM && strstr(rows[2].note, "program: needs "),
+           "a variant has its limit of memory: %s", rows[2].note);
     quadratic_release(&q);
 }
 

@@ -1,7 +1,7 @@
 /*
- * Pointwise steps that only outputs and commits wait for are computed last, where that keeps less in memory: an optimiser's new moments and
- * weights would else live from its step to the end, three of them for one gradient. Steps that hang together by their
- * results move together. This is the only change of order before fusing; it costs nothing and changes no number.
+ * Pointwise steps that only outputs and commits wait for are computed last, where that keeps less in memory: an optimiser's
+ * new moments and weights would else live from its step to the end, three of them for one gradient. Steps that hang together
+ * by their results move together. It costs nothing and changes no number.
  */
 #include <stdlib.h>
 #include <string.h>
