@@ -64,8 +64,8 @@ ht_var nn_dense_(nn_dense_args args)
     return leave(s, ht_add_(y, b, args.where));
 }
 
-/* An option over the axes: .stride = 2 sets the first number alone and means every axis; 0 takes the default. */
-static ht_axes over_axes(ht_axes a) { return a.given || a.at[0] == 0 ? a : ht_all(a.at[0]); }
+/* An option over the axes: one number means every axis, 0 the default. */
+static ht_axes over_axes(int32_t number, ht_axes each) { return each.given || number == 0 ? each : ht_all(number); }
 
 /* Shape [first, second, kernel...] of a filter bank; *fan becomes the product of all but the first. */
 static bool filter_shape(const nn_conv_args *args, const char *what, int64_t first, int64_t second, ht_shape *shape,
@@ -73,7 +73,7 @@ static bool filter_shape(const nn_conv_args *args, const char *what, int64_t fir
 {
     *shape = ht_shape_of((const int64_t[]){first, second}, 2);
     *fan = (double)second;
-    ht_axes kernel = over_axes(args->kernels);
+    ht_axes kernel = over_axes(args->kernel, args->kernels);
     for (int32_t k = 0; k < ht_var_shape(args->x).rank - 2; k++) {
         int64_t size = kernel.given ? kernel.at[k] : 1;
         if (size < 1 || size > 1 << 20) {
@@ -104,9 +104,9 @@ static ht_var convolve(nn_conv_args args, const char *what, bool transposed)
     ht_shape shape;
     double fan;
     if (!filter_shape(&args, what, first, second, &shape, &fan)) return empty;
-    ht_conv_args call = {.where = args.where, .x = args.x, .stride = over_axes(args.strides),
-                         .pad = over_axes(args.pads), .dilation = over_axes(args.dilations),
-                         .output_pad = over_axes(args.output_pads), .groups = groups};
+    ht_conv_args call = {.where = args.where, .x = args.x, .stride = over_axes(args.stride, args.strides),
+                         .pad = over_axes(args.pad, args.pads), .dilation = over_axes(args.dilation, args.dilations),
+                         .output_pad = over_axes(args.output_pad, args.output_pads), .groups = groups};
     call.w = hti_parameter(s, what, args.name, "weight", shape, by_fan(args.init, fan), args.where);
     ht_var y = transposed ? ht_conv_transpose_(call) : ht_conv_(call);
     if (args.no_bias) return y;

@@ -167,12 +167,9 @@ typedef struct nn_conv_args {
     const char *name;
     ht_var x;
     int64_t out;
-    /* one number for every axis, or one for each: .kernel = 3, .kernels = ht_each(3, 1, 1) */
-    union { int32_t kernel; ht_axes kernels; };
-    union { int32_t stride; ht_axes strides; };
-    union { int32_t pad; ht_axes pads; };
-    union { int32_t dilation; ht_axes dilations; };
-    union { int32_t output_pad; ht_axes output_pads; };
+    /* one number for every axis, or one for each, which counts where it is given: .kernel = 3, .kernels = ht_each(3, 1, 1) */
+    int32_t kernel, stride, pad, dilation, output_pad;
+    ht_axes kernels, strides, pads, dilations, output_pads;
     int32_t groups, no_bias;
     nn_init init, bias_init;
 } nn_conv_args;

@@ -66,4 +66,7 @@ int32_t hti_team(int32_t threads);
 /* Rounds up to whole cache lines. */
 static inline size_t hti_lines(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
+/* So many bytes behind the begin of scratch, which is absent where none of it is needed. */
+static inline char *hti_behind(void *scratch, size_t bytes) { return bytes ? (char *)scratch + bytes : scratch; }
+
 #endif

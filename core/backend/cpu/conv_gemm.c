@@ -431,7 +431,7 @@ static void run_block(gemm_job *j, int64_t task, char *scratch)
         spread_tile(j, c, image, group, first, count, NULL);
         return;
     }
-    char *tile = scratch + s->rows_bytes;
+    char *tile = hti_behind(scratch, s->rows_bytes);
     hti_gemm_args g = {.m = count, .n = s->width, .k = c->taps * s->depth, .row_b = s->width};
     g.a = block_rows(j, c, image, group, first, count, 0, c->taps, scratch, &g.row_a);
     g.b = j->other + (group * s->taps + c->first_tap) * s->depth * s->width * (int64_t)s->bytes;
@@ -501,7 +501,7 @@ static ht_status run_gemm(void *own, const hti_conv_problem *p, const hti_run *r
     if (team > tasks) team = (int32_t)tasks;
 #pragma omp parallel num_threads(team)
     {
-        char *mine = j.scratch + (s->rows_bytes + s->tile_bytes) * (size_t)omp_get_thread_num();
+        char *mine = hti_behind(j.scratch, (s->rows_bytes + s->tile_bytes) * (size_t)omp_get_thread_num());
         omp_set_num_threads(1); /* a team of one would let the library open its own */
 #pragma omp for schedule(dynamic)
         for (int64_t t = 0; t < tasks; t++) {

@@ -382,7 +382,7 @@ static ht_status run_sliced(onednn_state *s, const hti_run *run, char *pads)
     int32_t status = HT_OK;
 #pragma omp parallel num_threads(team_of(s))
     {
-        char *pad = pads + s->scratchpad * (size_t)omp_get_thread_num();
+        char *pad = hti_behind(pads, s->scratchpad * (size_t)omp_get_thread_num());
         omp_set_num_threads(1); /* what the primitives were created for */
 #pragma omp for schedule(dynamic)
         for (int32_t i = 0; i < s->slice_count; i++) {
@@ -400,7 +400,7 @@ static ht_status run_onednn(void *own, const hti_conv_problem *p, const hti_run 
 {
     onednn_state *s = own;
     size_t each = hti_lines(s->layout.bytes);
-    char *pads = (char *)run->scratch + (s->kind == HTI_TO_WEIGHT ? each * (size_t)s->slice_count : s->blocks_bytes);
+    char *pads = hti_behind(run->scratch, s->kind == HTI_TO_WEIGHT ? each * (size_t)s->slice_count : s->blocks_bytes);
     int32_t before = hti_team(s->threads);
     ht_status status = s->sliced ? run_sliced(s, run, pads) : run_part(s, run, 0, pads);
     if (status == HT_OK && s->kind == HTI_TO_WEIGHT) {

@@ -277,7 +277,7 @@ static ht_status run_winograd(void *own, const hti_conv_problem *p, const hti_ru
 {
     winograd_state *s = own;
     size_t partial = hti_lines(s->layout.bytes);
-    char *scratch = (char *)run->scratch + (s->kind == HTI_TO_WEIGHT ? partial * (size_t)s->bands : 0);
+    char *scratch = hti_behind(run->scratch, s->kind == HTI_TO_WEIGHT ? partial * (size_t)s->bands : 0);
     int32_t before = hti_team(s->threads);
     ht_status status = s->together ? run_band(s, &p->frame, run, 0, scratch) : run_bands(s, &p->frame, run, scratch);
     if (status == HT_OK && s->kind == HTI_TO_WEIGHT)
