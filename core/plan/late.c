@@ -1,7 +1,8 @@
 /*
- * Pointwise steps that only outputs and commits wait for are computed last, where that keeps less in memory: an optimiser's
- * new moments and weights would else live from its step to the end, three of them for one gradient. Steps that hang together
- * by their results move together. It costs nothing and changes no number.
+ * Pointwise steps that only outputs and commits wait for are computed last, where that keeps less in memory. commit.c puts
+ * most of an optimiser's updates there after fusing; here they stand there before, so that recompute.c, which walks steps
+ * that are not fused yet, sees how long their gradients live. Steps that hang together by their results move together. It
+ * costs nothing and changes no number.
  */
 #include <stdlib.h>
 #include <string.h>
