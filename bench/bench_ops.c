@@ -17,7 +17,7 @@ static const char about[] =
     "fraction of the nearer roof (multiply-adds, or bytes of memory; more than 1 of bytes: they stayed in a cache).\n"
     "With --vs-torch each op as a whole beside torch.nn.functional, forward and with its derivatives, in turns from one\n"
     "file of inputs; results must agree to 1e-4. order: share of ours that goes into changes of physical order.";
-static const char without[] = "--hypergradient --search --states --load-state --trace --flame --model";
+static const char without[] = "--hypergradient --search --states --load-state --trace --flame --model --memory-limit";
 
 enum { RUNS_MOST = 100 };
 

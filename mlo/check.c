@@ -16,7 +16,7 @@ static void tell_residuals(const mlo_round *round, const ht_gradcheck_args *args
     ht_error error = {0};
     if (residuals.count == 0) return;
     mlo_problem problem = {.set = args->set, .context = args->context};
-    ht_program *program = mlo_program(&problem, residuals.at[0].tape, args->device, residuals, &error);
+    ht_program *program = mlo_program(&problem, residuals.at[0].tape, args->device, residuals, 0, &error);
     if (program && ht_run(program) == HT_OK && mlo_get(program, 0, one, residuals.count, HT_F64, residual) == HT_OK) {
         for (int32_t i = 0; i < residuals.count; i++)
             if (!(residual[i] <= largest)) largest = residual[i];

@@ -81,6 +81,7 @@ char *genseg_field_text(const genseg_field *field, const genseg_config *config, 
     if (bytes) text[0] = 0;
     switch (field->kind) {
     case GENSEG_FIELD_INTEGER:
+    case GENSEG_FIELD_BYTES:
         append_integer(text, bytes, integer_of(field, config));
         return text;
     case GENSEG_FIELD_REAL:
@@ -130,6 +131,10 @@ char *genseg_field_expected(const genseg_field *field, char *text, size_t bytes)
     switch (field->kind) {
     case GENSEG_FIELD_INTEGER:
         append(text, bytes, "a whole number");
+        append_range(field, text, bytes);
+        break;
+    case GENSEG_FIELD_BYTES:
+        append(text, bytes, "bytes as a whole number, or with k, M or G as 500M,");
         append_range(field, text, bytes);
         break;
     case GENSEG_FIELD_REAL:
@@ -304,14 +309,38 @@ static ht_status store_word(const genseg_field *field, genseg_config *config, co
     return HT_OK;
 }
 
+/* A whole number, or a text of one with a power of 1000 behind it. */
+static bool bytes_of(const genseg_toml_value *value, int64_t *size)
+{
+    static const char powers[] = "kMG";
+    char digits[24];
+    genseg_toml_value whole = {0};
+    *size = value->integer;
+    if (value->kind == GENSEG_TOML_INTEGER) return true;
+    const size_t length = value->kind == GENSEG_TOML_STRING ? strlen(value->text) : 0;
+    const char *power = length > 0 ? strchr(powers, value->text[length - 1]) : NULL;
+    if (!power || length > sizeof digits) return false;
+    snprintf(digits, sizeof digits, "%.*s", (int)length - 1, value->text);
+    if (genseg_toml_number(digits, &whole) || whole.kind != GENSEG_TOML_INTEGER) return false;
+    *size = whole.integer;
+    for (const char *at = powers; at <= power; at++)
+        if (__builtin_mul_overflow(*size, 1000, size)) return false;
+    return true;
+}
+
 ht_status genseg_field_set(const genseg_field *field, genseg_config *config, const genseg_toml_value *value,
                            const char *place, ht_error *error)
 {
+    int64_t size = 0;
     bool whole = value->kind == GENSEG_TOML_INTEGER, number = whole || value->kind == GENSEG_TOML_FLOAT;
     switch (field->kind) {
     case GENSEG_FIELD_INTEGER:
         if (!whole || !in_range(field, value->number)) break;
         store_integer(field, config, value->integer);
+        return HT_OK;
+    case GENSEG_FIELD_BYTES:
+        if (!bytes_of(value, &size) || !in_range(field, (double)size)) break;
+        store_integer(field, config, size);
         return HT_OK;
     case GENSEG_FIELD_REAL:
         if (!number || !in_range(field, value->number)) break;
@@ -364,7 +393,7 @@ ht_status genseg_field_set_text(const genseg_field *field, genseg_config *config
     genseg_toml_value items[GENSEG_CERTIFY_MAX + 1] = {0}, value = {.kind = GENSEG_TOML_STRING, .text = text};
     int32_t count = 0;
     /* what is no number stays a string and is refused as one */
-    if (field->kind == GENSEG_FIELD_INTEGER || field->kind == GENSEG_FIELD_REAL)
+    if (field->kind == GENSEG_FIELD_INTEGER || field->kind == GENSEG_FIELD_REAL || field->kind == GENSEG_FIELD_BYTES)
         genseg_toml_number(text, &value);
     else if (field->kind == GENSEG_FIELD_ROUNDS && split_rounds(text, items, &count))
         value = (genseg_toml_value){.kind = GENSEG_TOML_ARRAY, .items = items, .count = count};

@@ -55,6 +55,12 @@ static const genseg_field table[] = {
     WHOLE("threads", "threads", threads, 0, 1024, "threads of the CPU; 0 takes all"),
     CHOICE("convolution", "convolution", convolution, "auto|direct",
            "algorithms: the fastest whose error is about the direct one's, or that one alone"),
+    {.key = "memory_limit",
+     .flag = "memory-limit",
+     .kind = GENSEG_FIELD_BYTES,
+     MEMBER(memory_limit),
+     .high = 1e15,
+     .help = "bytes for what a round computes, as 500M or 2G; 0: no limit"},
     {.key = "device", .flag = "device", .kind = GENSEG_FIELD_DEVICE, MEMBER(device), .help = "where to compute"},
 
     WHOLE("data.size", NULL, size, 8, 4096, "side of the square network input in pixels"),

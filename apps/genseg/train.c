@@ -36,7 +36,8 @@ static ht_status compile(genseg_trainer *t, ht_tape *tape, const genseg_recordin
     }
     p->program = ht_compile(tape, t->state.device, ht_vars_new(tape, outputs, NULL, count), .error = error,
                             .interrupt = t->job->interrupt, .profile = t->job->profile != NULL,
-                            .convolution = (ht_convolution)t->config.convolution);
+                            .convolution = (ht_convolution)t->config.convolution,
+                            .memory_limit = (size_t)t->config.memory_limit);
     ht_tape_free(tape);
     return error->status;
 }
@@ -335,6 +336,7 @@ static ht_status check_folder(const genseg_trainer *t, ht_error *error)
     genseg_config before = t->config;
     snprintf(path, sizeof path, "%.900s/config.toml", run);
     if (genseg_config_file(&before, path, error) != HT_OK) return error->status;
+    before.memory_limit = t->config.memory_limit; /* changes no number */
     if (genseg_config_difference(&before, &t->config, difference, sizeof difference))
         return ht_fail(error, HT_EINVALID, "%.300s: resumed with another configuration: %s; expected that of the run; leave the "
                        "option out, or begin a new run", path, difference);
@@ -475,6 +477,23 @@ static int stopped(genseg_trainer *t, ht_error *error)
     return GENSEG_EXIT_STOPPED;
 }
 
+/* For --dry-run: the data, and the memory that a round will need. */
+static void say_plan(genseg_trainer *t, ht_device *device, ht_error *error)
+{
+    recorder record = t->config.method == GENSEG_PLAIN ? genseg_record_plain : record_round;
+    if (genseg_state_new(&t->state, &t->config, &t->nets, device, error) != HT_OK ||
+        make_program(t, record, &t->round, error) != HT_OK)
+        return;
+    const ht_program_facts facts = ht_program_describe(t->round.program);
+    printf("a round: %.1f MB for what it computes, beside weights and batches; %.3g flop", (double)facts.arena_bytes * 1e-6,
+           facts.flop);
+    if (facts.recomputed > 0)
+        printf("; within memory_limit by computing %lld steps again, %.1f %% of the flop", (long long)facts.recomputed,
+               facts.flop > 0 ? 100 * facts.recomputed_flop / facts.flop : 0);
+    printf("\n%s: %d training, %d validation, %d test cases; %lld rounds into %s; nothing was written\n", t->data.name,
+           (int)t->data.train.count, (int)t->data.val.count, (int)t->data.test.count, (long long)t->config.rounds, t->job->run);
+}
+
 int genseg_train(const genseg_job *job, ht_error *error)
 {
     genseg_trainer t = {.job = job, .config = job->config, .largest = NAN};
@@ -488,9 +507,8 @@ int genseg_train(const genseg_job *job, ht_error *error)
             genseg_report_write(job->run, error) == HT_OK)
             say_result(&t, &metrics);
     }
-    if (job->dry_run && error->status == HT_OK)
-        printf("%s: %d training, %d validation, %d test cases; %lld rounds into %s; nothing was written\n", t.data.name,
-               (int)t.data.train.count, (int)t.data.val.count, (int)t.data.test.count, (long long)t.config.rounds, job->run);
+    if (job->dry_run && error->status == HT_OK && (device = ht_device_open("cpu", t.config.threads, error)))
+        say_plan(&t, device, error);
     int code = genseg_exit_code(error->status, t.began);
     if (t.began && error->status == HT_EINTERRUPTED) code = stopped(&t, error);
     release(&t, device);

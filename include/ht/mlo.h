@@ -2,7 +2,7 @@
  * Multilevel optimisation: levels, each with unknowns, a loss and a step, and the derivative of the last loss with
  * respect to the last level's unknowns through the steps, or the optimality conditions, of all the others. Everything is
  * tape; nothing is approximated unless the method says so. Edges between levels are found on the tape, not declared.
- * docs/mlo.md says which estimator is which. Steps are kept on the tape; none are recomputed to save memory.
+ * docs/mlo.md says which estimator is which. All steps are recorded; ht_compile's .memory_limit bounds what a run keeps.
  */
 #ifndef HT_MLO_H
 #define HT_MLO_H
@@ -190,6 +190,7 @@ typedef struct mlo_variant {
     int32_t steps, truncate, solver_steps;
     double solver_rate, damping, radius;
     int32_t as_given; /* 1: .solver and .edges stay the levels' */
+    size_t memory_limit;     /* of ht_compile: values are computed again so that the arena keeps it; 0: none */
 } mlo_variant;
 
 typedef struct mlo_row {
@@ -201,6 +202,7 @@ typedef struct mlo_row {
     double seconds;          /* of one ht_run, measured: the shortest of three                      */
     size_t arena_bytes;      /* what the compiled program holds for values                          */
     int64_t instructions;
+    int64_t recomputed;      /* instructions that run again for .memory_limit */
 } mlo_row;
 
 typedef struct mlo_compare_args {
