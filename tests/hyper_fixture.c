@@ -138,7 +138,7 @@ static ht_status set(const hyper_problem *p, ht_program *program, const char *na
 }
 
 /* The inputs of a program from batch p->step; those that it lacks are passed over. */
-static ht_status feed(const hyper_problem *p, ht_program *program)
+ht_status hyper_feed(const hyper_problem *p, ht_program *program)
 {
     genseg_sizes z = p->sizes;
     int64_t plane = (int64_t)z.size * z.size, masks = z.batch * plane, images = masks * z.channels;
@@ -160,7 +160,7 @@ static ht_status feed(const hyper_problem *p, ht_program *program)
 
 int hyper_run(const hyper_problem *p, ht_program *program, double *scalars, int32_t count)
 {
-    feed(p, program);
+    hyper_feed(p, program);
     ht_run(program);
     for (int32_t i = 0; i < count; i++) {
         float narrow = 0;
