@@ -137,7 +137,6 @@ static ht_status set(const hyper_problem *p, ht_program *program, const char *na
     return status;
 }
 
-/* The inputs of a program from batch p->step; those that it lacks are passed over. */
 ht_status hyper_feed(const hyper_problem *p, ht_program *program)
 {
     genseg_sizes z = p->sizes;

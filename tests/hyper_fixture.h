@@ -33,6 +33,8 @@ genseg_config hyper_config(uint64_t seed);
 int hyper_open(hyper_problem *p, ht_device *device, const genseg_config *config, ht_dtype real, int32_t smooth);
 void hyper_close(hyper_problem *p);
 
+/** Sets the inputs of a program from batch p->step; those that it lacks are passed over. */
+ht_status hyper_feed(const hyper_problem *p, ht_program *program);
 /** Runs a program on batch p->step, a function of seed and step, and gets the first count of its outputs, all scalars. */
 int hyper_run(const hyper_problem *p, ht_program *program, double *scalars, int32_t count);
 
