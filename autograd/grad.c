@@ -118,7 +118,8 @@ ht_vars ht_grad_(ht_var loss, ht_vars inputs, const char *where)
     for (int32_t i = 0; up && i < inputs.count; i++) {
         if (up[inputs.at[i].id]) continue;
         int reaches = ht_reaches(loss, inputs.at[i], cut, sizeof cut);
-        ht_tape_fail(tape, where, HT_EINVALID, "grad: \"%s\" does not reach the loss: %s; its gradient would be zero",
+        ht_tape_fail(tape, where, HT_EINVALID, "grad: \"%s\" does not reach the loss: %s; its gradient would be zero, where a "
+                     "path was expected",
                      name_of(inputs, i, number), reaches ? "only through another of the inputs" : cut);
     }
     free(up);

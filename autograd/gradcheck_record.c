@@ -301,8 +301,13 @@ bool hti_gradcheck_record(hti_gradcheck *g)
         hti_checked *c = &g->checked[k];
         ht_shape shape = ht_var_shape(c->x);
         if (!ht_ok(c->x)) {
-            ht_fail(&g->error, HT_EINVALID, "gradcheck: input %d reaches the value only through another of the inputs",
-                    (int)k);
+            const char *name = given_name(g, k);
+            bool reaches = ht_reaches(g->args->value, g->args->inputs.at[k], NULL, 0);
+            ht_fail(&g->error, HT_EINVALID, "gradcheck: input %d \"%s\" %s", (int)k, name ? name : "",
+                    reaches ? "reaches the value only through another of the inputs; expected inputs of which none is "
+                              "computed from another"
+                            : "is not what the value is computed from; expected its inputs, and parameters as they were read "
+                              "before ht_write");
             return false;
         }
         c->along = ht_input(g->tape, format_name(g, "gradcheck: direction %d", k, 0), shape);

@@ -17,7 +17,7 @@ static const char about[] =
     "fraction of the nearer roof (multiply-adds, or bytes of memory; more than 1 of bytes: they stayed in a cache).\n"
     "With --vs-torch each op as a whole beside torch.nn.functional, forward and with its derivatives, in turns from one\n"
     "file of inputs; results must agree to 1e-4. order: share of ours that goes into changes of physical order.";
-static const char without[] = "--hypergradient --search --states --load-state --trace --flame --model";
+static const char without[] = "--hypergradient --search --states --load-state --trace --flame --model --memory-limit";
 
 enum { RUNS_MOST = 100 };
 
@@ -337,6 +337,13 @@ int main(int count, char **words)
     ht_error error = {0};
     if (bench_options_read(count, words, without, "bench/peer_ops.py", &options, &error) != HT_OK) {
         fprintf(stderr, "bench_ops: %s\n", error.message);
+        return 2;
+    }
+    bool any = options.help || !options.only;
+    for (int32_t i = 0; !any && i < bench_cases(); i++) any = strstr(bench_case_name(i), options.only) != NULL;
+    if (!any) {
+        fprintf(stderr, "bench_ops: --only: no case has '%s' in its name; expected part of one; without --only all are named\n",
+                options.only);
         return 2;
     }
     if (!options.help) return options.vs_torch ? compare(&options) : run_all(&options);

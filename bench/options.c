@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "bench.h"
+#include "genseg/options.h"
 
 typedef struct option {
     const char *name, *value, *key; /* key: of the configuration; NULL: looked at below */
@@ -23,6 +24,7 @@ static const option table[] = {
     {"--search", "S", "model.search", "cells that are searched: encoder, decoder or both; default both"},
     {"--convolution", "C", "convolution", "auto or direct; default auto"},
     {"--precision", "P", "precision", "f32, or bf16 for the operands of convolutions and products; default f32"},
+    {"--memory-limit", "BYTES", "memory_limit", "most for what our round computes, as 500M or 2G; default: no limit"},
     {"--repeat", "N", NULL, "measurements, of which the median counts; default 3"},
     {"--device", "D", "device", "where to compute; default auto"},
     {"--threads", "N", "threads", "of the CPU, ours and the peer's; default all"},
@@ -76,6 +78,8 @@ void bench_options_help(const char *about, const char *without)
 static ht_status take_preset(genseg_config *config, const char *name, ht_error *error)
 {
     bool tiny = strcmp(name, "tiny") == 0;
+    if (!tiny && strcmp(name, "small") != 0 && strcmp(name, "paper") != 0)
+        return ht_fail(error, HT_EINVALID, "--preset: '%.40s' is no preset; expected paper, small or tiny", name);
     ht_status status = genseg_config_preset(config, tiny ? "small" : name, error);
     config->batch = 2;
     if (!tiny || status != HT_OK) return status;
@@ -98,7 +102,7 @@ static ht_status take(const option *o, const char *value, bench_options *options
 {
     double number = 0;
     ht_status status = HT_OK;
-    if (o->key) return genseg_config_set(&options->config, o->key, value, error);
+    if (o->key) return genseg_field_set_text(genseg_field_find(o->key), &options->config, value, o->name, error);
     if (strcmp(o->name, "--repeat") == 0) {
         status = number_of(o->name, value, 1, &number, error);
         options->repeat = status == HT_OK ? (int32_t)fmin(number, 1000) : 1;
@@ -174,6 +178,9 @@ ht_status bench_options_read(int count, char **words, const char *without, const
     /* as many halvings as the size allows, at most the paper's: the peer counts alike */
     config->generator_levels = 0;
     while (config->generator_levels < 8 && config->size % (2 << config->generator_levels) == 0) config->generator_levels++;
+    if (config->generator_levels < 2)
+        return ht_fail(error, HT_EINVALID, "--size: %d pixels cannot be halved twice; expected a multiple of 4, such as 256",
+                       (int)config->size);
     if (config->threads == 0) config->threads = bench_processors();
     if (strcmp(config->device, "auto") == 0) snprintf(config->device, sizeof config->device, "cpu");
     if (!options->peer[0]) {

@@ -184,7 +184,8 @@ static void prepare(bench_case *c)
     start = bench_now();
     c->program = ht_compile(c->levels.tape, c->device, outputs, .error = c->error, .profile = 1,
                             .convolution = (ht_convolution)c->options->config.convolution,
-                            .precision = (ht_precision)c->options->config.precision);
+                            .precision = (ht_precision)c->options->config.precision,
+                            .memory_limit = (size_t)c->options->config.memory_limit);
     c->compile_seconds = bench_now() - start;
     for (int32_t i = 0; c->program && i < ht_store_count(c->given); i++)
         if (ht_has_input(c->program, ht_store_name(c->given, i)))
@@ -292,6 +293,8 @@ static void run(bench_case *c, json_t *answer)
     json_object_set_new(answer, "arena_bytes", json_integer((json_int_t)facts.arena_bytes));
     write_profile(c, HT_PROFILE_TRACE, c->options->trace);
     write_profile(c, HT_PROFILE_FLAME, c->options->flame);
+    json_object_set_new(answer, "recomputed", json_integer(facts.recomputed));
+    json_object_set_new(answer, "recomputed_flop", json_real(facts.recomputed_flop));
 end:
     if (!seconds) ht_fail(c->error, HT_ENOMEM, "no memory for the times of %d rounds", (int)c->rounds);
     const ht_error *finding = ht_program_error(c->program);

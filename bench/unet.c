@@ -181,7 +181,8 @@ static json_t *work(void *context, ht_error *error)
     if (error->status == HT_OK) {
         record(c);
         c->program = ht_compile(c->tape, c->device, ht_vars_join(ht_list(c->loss), c->values), .error = error,
-                                .convolution = (ht_convolution)c->options->config.convolution);
+                                .convolution = (ht_convolution)c->options->config.convolution,
+                                .memory_limit = (size_t)c->options->config.memory_limit);
     }
     if (c->program) begin(c);
     if (c->program && error->status == HT_OK) answer = run(c);

@@ -16,13 +16,13 @@ static void tell_residuals(const mlo_round *round, const ht_gradcheck_args *args
     ht_error error = {0};
     if (residuals.count == 0) return;
     mlo_problem problem = {.set = args->set, .context = args->context};
-    ht_program *program = mlo_program(&problem, residuals.at[0].tape, args->device, residuals, &error);
+    ht_program *program = mlo_program(&problem, residuals.at[0].tape, args->device, residuals, 0, &error);
     if (program && ht_run(program) == HT_OK && mlo_get(program, 0, one, residuals.count, HT_F64, residual) == HT_OK) {
         for (int32_t i = 0; i < residuals.count; i++)
             if (!(residual[i] <= largest)) largest = residual[i];
         size_t used = strlen(r->message);
-        snprintf(r->message + used, sizeof r->message - used, "; the residual of the implicit levels is %.2g; expected steps that "
-                 "converge", largest);
+        snprintf(r->message + used, sizeof r->message - used, "; the residual of the implicit levels is %.2g; expected steps "
+                 "that converge", largest);
     }
     ht_program_free(program);
 }

@@ -81,6 +81,7 @@ static ht_status take_numbers(ht_program *program, const int64_t *counts, int32_
     ht_program_facts facts = ht_program_describe(program);
     row->arena_bytes = facts.arena_bytes;
     row->instructions = facts.instructions;
+    row->recomputed = facts.recomputed;
     return status;
 }
 
@@ -95,7 +96,8 @@ static ht_status measure(const mlo_compare_args *a, const mlo_variant *variant, 
     if (h.count == 0 && ht_tape_error(tape)->status == HT_OK)
         ht_tape_fail(tape, HT_HERE, HT_EINVALID, "mlo_compare: variant \"%s\" has no derivative; expected a method that has one",
                      variant->name);
-    ht_program *program = mlo_program(&a->problem, tape, a->device, residuals.count ? ht_vars_join(h, residuals) : h, error);
+    ht_program *program = mlo_program(&a->problem, tape, a->device, residuals.count ? ht_vars_join(h, residuals) : h,
+                                      variant->memory_limit, error);
     int64_t *counts = calloc((size_t)h.count + 1, sizeof *counts);
     m->count = mlo_numbers(h);
     m->h = calloc((size_t)m->count + 1, sizeof *m->h);

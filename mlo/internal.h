@@ -136,7 +136,8 @@ ht_vars mlo_solve(const mlo_system *system);
 
 /* ---- run.c: programs of mlo_compare and mlo_check ---- */
 /* Compiles without the tape's writes, so that nothing is left behind, and sets inputs. NULL and a filled record if refused. */
-ht_program *mlo_program(const mlo_problem *problem, ht_tape *tape, ht_device *device, ht_vars outputs, ht_error *error);
+ht_program *mlo_program(const mlo_problem *problem, ht_tape *tape, ht_device *device, ht_vars outputs, size_t memory_limit,
+                        ht_error *error);
 /* Numbers in all of a list. */
 int64_t mlo_numbers(ht_vars list);
 /* Those of an output, or of a list of outputs from `first` on, as doubles: the tape's type is dtype. */

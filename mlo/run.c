@@ -5,7 +5,8 @@
 #include "internal.h"
 #include "tape/tape_internal.h"
 
-ht_program *mlo_program(const mlo_problem *problem, ht_tape *tape, ht_device *device, ht_vars outputs, ht_error *error)
+ht_program *mlo_program(const mlo_problem *problem, ht_tape *tape, ht_device *device, ht_vars outputs, size_t memory_limit,
+                        ht_error *error)
 {
     bool *written = calloc((size_t)tape->slot_count + 1, sizeof *written);
     if (!written) {
@@ -16,7 +17,7 @@ ht_program *mlo_program(const mlo_problem *problem, ht_tape *tape, ht_device *de
         written[i] = tape->slots[i].written;
         tape->slots[i].written = false;
     }
-    ht_program *program = ht_compile(tape, device, outputs, .error = error);
+    ht_program *program = ht_compile(tape, device, outputs, .error = error, .memory_limit = memory_limit);
     for (int32_t i = 0; i < tape->slot_count; i++) tape->slots[i].written = written[i];
     free(written);
     if (!program) return NULL;

@@ -31,38 +31,22 @@ static ht_var rounding(ht_var square, const char *where)
     return ht_scale_(square, ht_tape_dtype(square.tape) == HT_F32 ? 1e-13 : 1e-30, where);
 }
 
-/* Hestenes and Stiefel (1952). */
-static ht_vars conjugate_gradients(const mlo_system *s)
+/*
+ * Conjugate gradients (Hestenes and Stiefel, 1952) on H u = v; normal: on H H u = H v, without forming residuals of H H,
+ * since H is symmetric.
+ */
+static ht_vars conjugate_gradients(const mlo_system *s, bool normal)
 {
     const char *where = s->where;
-    ht_vars x = {0}, r = s->v, p = r;
-    ht_var square = ht_dot_(r, r, where), floor = rounding(square, where);
-    for (int32_t k = 0; k < s->steps && p.count > 0; k++) {
-        ht_vars q = product(s, p);
-        ht_var pq = ht_dot_(p, q, where), on = active(square, floor, pq, where);
-        ht_var alpha = quotient(on, square, pq, where);
-        x = x.count > 0 ? ht_add_scaled_(x, p, alpha, where) : ht_scale_by_(p, alpha, where);
-        r = ht_add_scaled_(r, q, ht_neg_(alpha, where), where);
-        ht_var next = ht_dot_(r, r, where);
-        p = ht_add_scaled_(r, p, quotient(on, next, square, where), where);
-        square = next;
-    }
-    return x;
-}
-
-/* The same on H H u = H v, without forming residuals of H H: H is symmetric. */
-static ht_vars normal_conjugate_gradients(const mlo_system *s)
-{
-    const char *where = s->where;
-    ht_vars x = {0}, r = s->v, g = product(s, r), p = g;
+    ht_vars x = {0}, r = s->v, g = normal ? product(s, r) : r, p = g;
     ht_var square = ht_dot_(g, g, where), floor = rounding(square, where);
     for (int32_t k = 0; k < s->steps && p.count > 0; k++) {
         ht_vars q = product(s, p);
-        ht_var qq = ht_dot_(q, q, where), on = active(square, floor, qq, where);
-        ht_var alpha = quotient(on, square, qq, where);
+        ht_var curvature = ht_dot_(normal ? q : p, q, where), on = active(square, floor, curvature, where);
+        ht_var alpha = quotient(on, square, curvature, where);
         x = x.count > 0 ? ht_add_scaled_(x, p, alpha, where) : ht_scale_by_(p, alpha, where);
         r = ht_add_scaled_(r, q, ht_neg_(alpha, where), where);
-        g = product(s, r);
+        g = normal ? product(s, r) : r;
         ht_var next = ht_dot_(g, g, where);
         p = ht_add_scaled_(g, p, quotient(on, next, square, where), where);
         square = next;
@@ -82,8 +66,7 @@ static ht_vars neumann(const mlo_system *s, int32_t terms)
 ht_vars mlo_solve(const mlo_system *s)
 {
     if (s->gradient.count == 0 || s->v.count == 0) return (ht_vars){0};
-    if (s->solver == MLO_CG) return conjugate_gradients(s);
-    if (s->solver == MLO_NORMAL_CG) return normal_conjugate_gradients(s);
+    if (s->solver == MLO_CG || s->solver == MLO_NORMAL_CG) return conjugate_gradients(s, s->solver == MLO_NORMAL_CG);
     return neumann(s, s->solver == MLO_IDENTITY ? 1 : s->steps);
 }
 

@@ -56,8 +56,6 @@ int64_t hyper_parameters(const ht_store *store)
     return sum;
 }
 
-int64_t hyper_alpha_count(const ht_store *A) { return hyper_parameters(A); }
-
 double *hyper_alpha(const ht_store *A, int64_t index)
 {
     for (int32_t i = 0; i < ht_store_count(A); i++) {

@@ -20,7 +20,7 @@ typedef struct hyper_problem {
     genseg_cells forms[HYPER_CELLS_MAX];
     int32_t fixed_dropout;                /* 1: factors of dropout that are constants of the seed   */
     ht_dtype real;
-    int64_t step;                         /* which batch hyper_feed gives                           */
+    int64_t step;                         /* which batch hyper_run gives                            */
 } hyper_problem;
 
 /** The configuration that the smallest networks have: 16 pixels, 3 levels, widths of 2. eta is 0.1. */
@@ -33,9 +33,9 @@ genseg_config hyper_config(uint64_t seed);
 int hyper_open(hyper_problem *p, ht_device *device, const genseg_config *config, ht_dtype real, int32_t smooth);
 void hyper_close(hyper_problem *p);
 
-/** Sets the inputs of a program from batch p->step, which is a function of seed and step. Lacking ones are passed over. */
+/** Sets the inputs of a program from batch p->step; those that it lacks are passed over. */
 ht_status hyper_feed(const hyper_problem *p, ht_program *program);
-/** Feeds and runs a program, and gets the first count of its outputs, which are scalars. */
+/** Runs a program on batch p->step, a function of seed and step, and gets the first count of its outputs, all scalars. */
 int hyper_run(const hyper_problem *p, ht_program *program, double *scalars, int32_t count);
 
 /** The round as the application records it, on a tape of the problem's type. */
@@ -48,7 +48,6 @@ int hyper_warm(hyper_problem *p, int32_t rounds);
 void hyper_starve(hyper_problem *p);
 
 /** Numbers of the architecture; one of them, through both of its matrices. */
-int64_t hyper_alpha_count(const ht_store *A);
 double *hyper_alpha(const ht_store *A, int64_t index);
 
 /** Numbers in all parameters of a store. */

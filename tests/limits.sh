@@ -1,5 +1,5 @@
 #!/bin/sh
-# Sizes that keep the code readable: 600 lines in a file, 80 in a function, 16,000 in core and autograd together; and no
+# Sizes that keep the code readable: 600 lines in a file, 80 in a function, 18,000 in core and autograd together; and no
 # marks of unfinished work. Usage: limits.sh SOURCE_ROOT
 root=${1:?usage: limits.sh SOURCE_ROOT}
 cd "$root" || exit 1
@@ -46,7 +46,7 @@ result "no function is over 80 lines" "$(awk '
 result "nothing is marked unfinished" "$(grep -nE "\<(TO""DO|FIX""ME)\>" $sources /dev/null)"
 
 lines=$(find core autograd -type f \( -name '*.[ch]' -o -name '*.inl' -o -name '*.cu' -o -name '*.def' \) -exec cat {} + 2>/dev/null | wc -l)
-result "core and autograd: $lines lines of 16,000" "$([ "$lines" -le 16000 ] || echo 'over the budget')"
+result "core and autograd: $lines lines of 18,000" "$([ "$lines" -le 18000 ] || echo 'over the budget')"
 
 echo "1..$number"
 exit $bad

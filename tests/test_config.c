@@ -72,6 +72,9 @@ static void random_value(const genseg_field *field, uint64_t draw, uint64_t k, c
     case GENSEG_FIELD_INTEGER:
         snprintf(text, bytes, "%.0f", field->low + (double)(int64_t)(unit * (field->high - field->low)));
         return;
+    case GENSEG_FIELD_BYTES:
+        snprintf(text, bytes, word & 1 ? "%u" : "%uM", word % 100000);
+        return;
     case GENSEG_FIELD_REAL:
         snprintf(text, bytes, "%.17e", field->low + unit * (field->high - field->low));
         return;
@@ -148,7 +151,8 @@ static void test_wrong_values(void)
     int checked = 0, wrong = 0;
     for (int32_t k = 0; k < genseg_config_fields(); k++) {
         const genseg_field *field = genseg_field_at(k);
-        bool whole = field->kind == GENSEG_FIELD_INTEGER, number = whole || field->kind == GENSEG_FIELD_REAL;
+        bool whole = field->kind == GENSEG_FIELD_INTEGER || field->kind == GENSEG_FIELD_BYTES;
+        bool number = whole || field->kind == GENSEG_FIELD_REAL;
         char value[64], text[GENSEG_NUMBER_TEXT];
         static const char *const never[] = {"true", "nan", "'no such word'", "['x']", "-1", "'1'", "''"};
         for (size_t n = 0; n < sizeof never / sizeof *never; n++) refuse_in_file(field, never[n], &checked, &wrong);
@@ -181,7 +185,8 @@ static void test_limits(void)
         genseg_config config;
         ht_error error;
         char text[512], value[GENSEG_TEXT], number[32];
-        if (field->kind != GENSEG_FIELD_INTEGER && field->kind != GENSEG_FIELD_REAL) continue;
+        if (field->kind != GENSEG_FIELD_INTEGER && field->kind != GENSEG_FIELD_BYTES && field->kind != GENSEG_FIELD_REAL)
+            continue;
         for (int side = 1; side <= 2; side++) {
             if (field->open & side) continue;
             snprintf(number, sizeof number, "%.0f", side == 1 ? field->low : field->high);

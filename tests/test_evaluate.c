@@ -351,31 +351,36 @@ static void test_refusals(void)
            error.message);
 }
 
-static void test_outlines(void)
+/* A square picture whose outlines are to be `line` pixels wide. */
+static void test_outlines(int side, int line)
 {
-    enum { SIDE = 24 };
-    uint8_t truth[SIDE * SIDE] = {0}, predicted[SIDE * SIDE] = {0}, pixels[SIDE * SIDE * 3] = {0};
+    enum { SIDE_MAX = 128 };
+    static uint8_t truth[SIDE_MAX * SIDE_MAX], predicted[SIDE_MAX * SIDE_MAX], pixels[SIDE_MAX * SIDE_MAX * 3];
     ht_error error = {0};
-    genseg_picture picture = {SIDE, SIDE, 3, pixels};
+    genseg_picture picture = {side, side, 3, pixels};
+    memset(truth, 0, sizeof truth);
+    memset(predicted, 0, sizeof predicted);
+    memset(pixels, 0, sizeof pixels);
     for (int y = 4; y < 14; y++)
-        for (int x = 4; x < 14; x++) truth[y * SIDE + x] = 1;
+        for (int x = 4; x < 14; x++) truth[y * side + x] = 1;
     for (int y = 4; y < 14; y++)
-        for (int x = 12; x < SIDE; x++) predicted[y * SIDE + x] = 1;
+        for (int x = 12; x < side; x++) predicted[y * side + x] = 1;
     ht_status status = genseg_overlay_draw(&picture, truth, predicted, &error);
     int green = 0, magenta = 0, meeting[2] = {0}, wrong = 0;
-    for (int y = 0; y < SIDE; y++)
-        for (int x = 0; x < SIDE; x++) {
-            const uint8_t *p = pixels + 3 * (y * SIDE + x);
-            bool rows = y >= 4 && y < 14, ends = rows && (y < 6 || y >= 12);
-            bool of_truth = rows && x >= 4 && x < 14 && (ends || x < 6 || x >= 12);
-            bool of_other = rows && x >= 12 && (ends || x < 14 || x >= 22); /* the edge of the picture closes it */
+    for (int y = 0; y < side; y++)
+        for (int x = 0; x < side; x++) {
+            const uint8_t *p = pixels + 3 * (y * side + x);
+            bool rows = y >= 4 && y < 14, ends = rows && (y < 4 + line || y >= 14 - line);
+            bool of_truth = rows && x >= 4 && x < 14 && (ends || x < 4 + line || x >= 14 - line);
+            bool of_other = rows && x >= 12 && (ends || x < 12 + line || x >= side - line); /* the edge of the picture closes it */
             bool is_green = !p[0] && p[1] == 255 && !p[2], is_magenta = p[0] == 255 && !p[1] && p[2] == 255;
             green += is_green;
             magenta += is_magenta;
             if (of_truth && of_other) meeting[is_magenta]++;
             wrong += (of_truth || of_other) ? !(of_truth && is_green) && !(of_other && is_magenta) : p[0] + p[1] + p[2] != 0;
         }
-    tap_ok(!status && !wrong, "outlines of 2 pixels, %d green and %d magenta, %d wrong", green, magenta, wrong);
+    tap_ok(!status && !wrong, "outlines of %d pixels in %d x %d, %d green and %d magenta, %d wrong", line, side, side,
+           green, magenta, wrong);
     tap_ok(meeting[0] && meeting[1], "both show where they meet: %d and %d", meeting[0], meeting[1]);
     picture.channels = 1;
     tap_ok(genseg_overlay_draw(&picture, truth, NULL, &error) == HT_EINVALID, "grey is refused: %s", error.message);
@@ -402,7 +407,8 @@ int main(void)
     make_data("data", true, -1);
     make_data("other", true, 1);
     make_data("photographs", false, -1);
-    test_outlines();
+    test_outlines(24, 1); /* two pixels would fill a small lesion */
+    test_outlines(128, 2);
     test_scores();
     if (!make_run("run", gain)) {
         test_evaluate();

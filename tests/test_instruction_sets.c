@@ -1,7 +1,7 @@
 /*
  * One text, several instruction sets: every set in the build that this machine runs gives the same bits, for pointwise ops
  * and their derivatives, sums, draws, moves, pooling and sampling, f32 and f64. One exception: the baseline has no FMA, so
- * its exp, log and tanh in f32 (kernel/math.inl) round twice. Convolutions and products are not here: libraries choose their
+ * its functions of f32 (kernel/math.inl) round twice. Convolutions and products are not here: libraries choose their
  * own instructions.
  */
 #include <math.h>

@@ -15,6 +15,7 @@ static ht_device *device;
 
 typedef struct problem {
     bool hold, cut, adam; /* the second level holds the third; half of an edge is cut, undeclared; not a plain step */
+    bool written;         /* the unknowns get new values before they are asked for */
     ht_store *moments;
 } problem;
 
@@ -65,6 +66,7 @@ static ht_gradcheck_result check(problem p, mlo_method method, double tolerance)
     if (p.adam) levels[0].step = optimise;
     mlo_round round = mlo_record(tape, levels, LEVELS, .method = method, .look_ahead = p.adam ? MLO_OPTIMIZER : MLO_SGD,
                                  .radius = 1e-3);
+    if (p.written) ht_write(store[LEVELS - 1], nn_sgd(nn_params(levels[LEVELS - 1].scope), round.total, .rate = 0.1));
     ht_gradcheck_result r = mlo_check(&round, LEVELS, nn_params(levels[LEVELS - 1].scope), device, .draws = 3, .seed = 6,
                                       .tolerance = tolerance);
     ht_tape_free(tape);
@@ -95,6 +97,9 @@ int main(void)
     tap_ok(r.status == HT_OK && r.failed > 0 && strstr(r.message, "\"w\""), "a cut that nobody declared is found: %s", r.message);
     r = check(plain, MLO_NONE, 0);
     tap_ok(r.status == HT_EINVALID && strstr(r.message, "empty"), "without a derivative there is nothing to check: %s", r.message);
+    problem written = {.written = true};
+    r = check(written, MLO_UNROLL, 0);
+    tap_ok(r.status == HT_EINVALID && strstr(r.message, "before ht_write"), "unknowns that were written before: %s", r.message);
     ht_device_close(device);
     return tap_done();
 }

@@ -63,6 +63,25 @@ static void test_json(void)
     tap_ok(strcmp(text, expected) == 0, "rows as JSON, %zu bytes", strlen(text));
 }
 
+/* A limit that holds changes nothing; one that cannot is the variant's own refusal. What limits do: test_recompute.c. */
+static void test_memory(void)
+{
+    quadratic q = quadratic_make(device, 55, 1);
+    quadratic_converge(&q);
+    q.level[0] = (mlo_level){.rate = 0.5, .steps = 60};
+    mlo_problem problem = {quadratic_record, NULL, &q};
+    mlo_variant variants[3] = {{.name = "unrolled"}, {.name = "as much"}, {.name = "too little", .memory_limit = 8}};
+    mlo_row rows[3];
+    ht_error error = {0};
+    int32_t count = mlo_compare(device, problem, rows, 3, variants, 1, .error = &error);
+    variants[1].memory_limit = count == 1 ? rows[0].arena_bytes : 8;
+    count = mlo_compare(device, problem, rows, 3, variants, 3, .error = &error);
+    tap_ok(count == 3 && rows[1].status == HT_OK && rows[1].error <= 0 && rows[1].arena_bytes == rows[0].arena_bytes &&
+               rows[1].recomputed == 0 && rows[2].status == HT_ENOMEM && strstr(rows[2].note, "program: needs "),
+           "a variant has its limit of memory: %s", rows[2].note);
+    quadratic_release(&q);
+}
+
 /* A variant that the problem cannot have gives a row that says why; the first one must be had. */
 static void test_refusals(void)
 {
@@ -174,6 +193,7 @@ int main(void)
     if (!tap_ok(device != NULL, "device: %s", error.message)) return tap_done();
     test_compare();
     test_json();
+    test_memory();
     test_refusals();
     test_check();
     test_optimiser(1);

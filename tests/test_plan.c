@@ -32,8 +32,8 @@ static span *lives_of(const ht_program *p)
     for (int32_t i = 0; i < p->buffers.count; i++) life[i] = (span){INT32_MAX, -1};
     for (int32_t s = 0; s < p->steps.count; s++) {
         const hti_step *step = &p->steps.at[s];
-        for (int32_t k = 0; k < step->inputs; k++) /* of a packed input only the packing is read */
-            if (k >= HTI_MAX_PACKED || step->packed_for[k] == HTI_NOWHERE) touch(life, p->values.at[step->in[k]].buffer, s);
+        for (int32_t k = 0; k < step->inputs; k++)
+            if (!hti_reads_packed(step, k)) touch(life, p->values.at[step->in[k]].buffer, s);
         if (step->out != HTI_NOWHERE) touch(life, p->values.at[step->out].buffer, s);
         for (int32_t k = 0; step->group && k < step->group->outputs; k++)
             touch(life, p->values.at[step->group_out[k]].buffer, s);
@@ -58,7 +58,7 @@ static int written_first(const ht_program *p, const span *life)
         const hti_step *step = &p->steps.at[s];
         for (int32_t k = 0; k < step->inputs; k++) {
             int32_t buffer = p->values.at[step->in[k]].buffer;
-            if (!p->buffers.at[buffer].fixed && life[buffer].first == s) return 0;
+            if (!hti_reads_packed(step, k) && !p->buffers.at[buffer].fixed && life[buffer].first == s) return 0;
         }
     }
     return 1;

@@ -1,8 +1,9 @@
 /*
  * The suite against wrong rules: every derivative rule in turn is made wrong by 1e-4, and the suite has to see it; the same
- * rule left right has to pass.
+ * rule left right has to pass. The oracles that know no rule have to see it alone too.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "gradcheck/suite.h"
 #include "tap.h"
@@ -29,13 +30,26 @@ static gradcheck_report run(gradcheck_options options, const hti_op *op, int32_t
     return report;
 }
 
+/* Whether the oracles see the planted rule without the differences and dualities of ht_gradcheck. */
+static bool seen_by_oracles(gradcheck_options options, const hti_op *op, int32_t input)
+{
+    gradcheck_variants list = {0};
+    gradcheck_row row = {0};
+    options.plant = (gradcheck_plant){op, input, RELATIVE};
+    gradcheck_variants_of(op, &list);
+    for (int32_t i = 0; i < list.count && row.failed == 0; i++)
+        if (!list.at[i].generated) gradcheck_oracles_run(&options, &list.at[i], 3, &row);
+    free(list.at);
+    return row.failed > 0 && (strstr(row.message, "quad difference") || strstr(row.message, "complex step"));
+}
+
 int main(void)
 {
     ht_error error = {0};
     ht_device *device = ht_device_open("cpu", 1, &error);
     if (!device) return tap_ok(0, "device: %s", error.message), tap_done();
     gradcheck_options options = {.device = device, .seed = 5, .dtype = HT_F64, .effort = 0.2};
-    int32_t rules = 0, caught = 0;
+    int32_t rules = 0, caught = 0, alone = 0;
     for (int32_t id = 0; id < HTI_OPS; id++) {
         const hti_op *op = hti_ops[id];
         if (op->kind != HTI_POINTWISE && op->kind != HTI_LINEAR && op->kind != HTI_MULTILINEAR) continue;
@@ -46,11 +60,13 @@ int main(void)
             bool both = above.failed > 0 && below.failed > 0;
             rules++;
             caught += both;
+            alone += seen_by_oracles(options, op, k);
             tap_ok(both, "%s, input %d: %g too much and too little are caught (%d and %d of %d checks)", op->name, (int)k,
                    RELATIVE, (int)above.failed, (int)below.failed, (int)above.checks);
         }
     }
     tap_ok(rules > 0 && caught == rules, "%d of %d rules made wrong are caught", (int)caught, (int)rules);
+    tap_ok(rules > 0 && alone == rules, "%d of %d are seen by the oracles that know no rule", (int)alone, (int)rules);
     ht_device_close(device);
     return tap_done();
 }

@@ -49,7 +49,7 @@ typedef struct trainer {
     ht_program *program;
 } trainer;
 
-static void record_step(trainer *t, ht_dtype dtype, int32_t check, ht_error *error)
+static void record_step(trainer *t, ht_dtype dtype, int32_t check, size_t limit, ht_error *error)
 {
     ht_tape *tape = ht_tape_new(dtype);
     if (!tape) {
@@ -62,7 +62,7 @@ static void record_step(trainer *t, ht_dtype dtype, int32_t check, ht_error *err
     ht_var loss = ht_sigmoid_cross_entropy(kit_logits(s, x, net), y);
     ht_vars w = nn_params(s), g = ht_grad(loss, w);
     ht_write(t->store, nn_adam(.state = t->state, .weights = w, .gradients = g, .rate = 1e-2));
-    t->program = ht_compile(tape, device, ht_list(loss), .error = error, .check = check);
+    t->program = ht_compile(tape, device, ht_list(loss), .error = error, .check = check, .memory_limit = limit);
     ht_tape_free(tape);
 }
 
@@ -70,7 +70,7 @@ static trainer trainer_new(ht_dtype dtype, int32_t check)
 {
     ht_error error = {0};
     trainer t = {.store = ht_store_new(device), .state = ht_store_new(device)};
-    record_step(&t, dtype, check, &error);
+    record_step(&t, dtype, check, 0, &error);
     if (!t.program) return tap_ok(0, "trainer: %s", error.message), t;
     double numbers[IMAGE];
     float narrow[IMAGE];
@@ -479,19 +479,27 @@ static void test_no_allocation(void)
     }
 }
 
+static size_t arena_of(ht_dtype dtype)
+{
+    trainer t = trainer_new(dtype, 0);
+    size_t bytes = t.program ? ht_program_describe(t.program).arena_bytes : 0;
+    trainer_free(&t);
+    return bytes;
+}
+
 /*
  * Record, compile and run with the n-th allocation refused: ENOMEM or success, and nothing is lost. f64: for every n;
- * f32, where compiling takes longer: for all of the early ones, then for fewer and fewer.
+ * f32, and within a limit of memory, where compiling takes longer: for all of the early ones, then for fewer and fewer.
  */
-static void test_refusals(ht_dtype dtype)
+static void test_refusals(ht_dtype dtype, size_t limit)
 {
     int64_t n = 0, tried = 0, wrong = 0, succeeded = 0;
-    for (int done = 0; !done; tried++, n += dtype == HT_F32 && n > 40 ? 1 + n / 40 : 1) {
+    for (int done = 0; !done; tried++, n += (dtype == HT_F32 || limit) && n > 40 ? 1 + n / 40 : 1) {
         ht_error error = {0};
         trainer t = {.store = ht_store_new(device), .state = ht_store_new(device)};
         taken = 0;
         refused_at = n;
-        record_step(&t, dtype, 0, &error);
+        record_step(&t, dtype, 0, limit, &error);
         done = taken <= n;
         refused_at = -1;
         int fine = t.program ? ht_run(t.program) == HT_OK : error.status == HT_ENOMEM;
@@ -500,8 +508,8 @@ static void test_refusals(ht_dtype dtype)
         succeeded += t.program && !done;
         trainer_free(&t);
     }
-    tap_ok(wrong == 0, "%s: one of %lld allocations refused, %lld times: ENOMEM, but for %lld that could be done without",
-           ht_dtype_name(dtype), (long long)n, (long long)tried, (long long)succeeded);
+    tap_ok(wrong == 0, "%s%s: one of %lld allocations refused, %lld times: ENOMEM, but for %lld that could be done without",
+           ht_dtype_name(dtype), limit ? ", computing again" : "", (long long)n, (long long)tried, (long long)succeeded);
 }
 
 int main(void)
@@ -518,8 +526,9 @@ int main(void)
     test_mistakes();
     test_check();
     test_no_allocation();
-    test_refusals(HT_F64);
-    test_refusals(HT_F32);
+    test_refusals(HT_F64, 0);
+    test_refusals(HT_F32, 0);
+    test_refusals(HT_F64, arena_of(HT_F64) / 10 * 9);
     ht_device_close(device);
     return tap_done();
 }

@@ -25,9 +25,6 @@ static void test_device(void)
     ht_device *device = ht_device_open("cpu", 3, &error);
     tap_ok(device && ht_device_threads(device) == 3, "a CPU of 3 threads");
     tap_ok(hti_device_backend(device) != NULL, "has a backend");
-    ht_store *store = ht_store_new(device);
-    tap_ok(hti_store_device(store) == device, "a store knows its device");
-    ht_store_free(store);
     ht_device_close(device);
     device = ht_device_open("cpu", 0, &error);
     tap_ok(device && ht_device_threads(device) >= 1, "a CPU of as many as OpenMP offers");

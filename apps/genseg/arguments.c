@@ -321,7 +321,13 @@ ht_status genseg_arguments_resolve(const genseg_arguments *a, genseg_config *con
             bool early = !strcmp(a->assignments[k].field->key, "loss.gan");
             if (early == (pass == 0)) status = assign(&a->assignments[k], config, error);
         }
-    return status ? status : genseg_config_check(config, error);
+    if (!status) status = genseg_config_check(config, error);
+    /* a run that exists may have such a configuration: it can be gone on with */
+    bool searches = config->method == GENSEG_GENSEG && config->hypergradient != GENSEG_H_NONE;
+    if (!status && !a->resume && config->certify_count && !searches)
+        status = ht_fail(error, HT_EINVALID, "mlo.certify: this run takes no hypergradient; expected method genseg and a "
+                         "hypergradient other than none; leave it out, or give --set mlo.certify=[]");
+    return status;
 }
 
 int genseg_exit_code(ht_status status, bool output)

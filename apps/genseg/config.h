@@ -9,6 +9,7 @@
 
 #define GENSEG_TEXT 1024
 #define GENSEG_CERTIFY_MAX 64
+#define GENSEG_AGREEMENT   1e-2 /* of h in f32 with h in f64, in a certificate: the bound of genseg.md, section 1 */
 
 typedef enum genseg_method { GENSEG_PLAIN, GENSEG_GENSEG } genseg_method; /* the others: a later issue; refused by name */
 typedef enum genseg_hypergradient {
@@ -36,6 +37,7 @@ typedef struct genseg_config {
     int32_t threads;             /* 0: all                                                          */
     int32_t convolution;         /* an ht_convolution: "auto" | "direct"                            */
     int32_t precision;           /* an ht_precision: "f32" | "bf16"                                 */
+    int64_t memory_limit;        /* bytes of the arena of the training programs; 0: none             */
     char device[32];             /* auto | cpu | cuda[:N]; cuda is refused by name for now          */
 
     /* table [data] */

@@ -69,9 +69,9 @@ ht_status genseg_phantom_draw(uint64_t seed, int32_t split, int32_t index, int32
                               uint8_t **mask, ht_error *error);
 
 /**
- * One augmented mask: rotation (+-15 degrees), flip (probability 1/2, horizontal) and translation (+-10 % of the side), those of `operations`
- * (GENSEG_AUGMENT_* bits of config.h), in random order, nearest neighbour, zero fill. key and counter name the draw
- * (ht/random.h): equal ones give equal masks. genseg.md section 1, step 2.
+ * One augmented mask: rotation (+-15 degrees), flip (probability 1/2, horizontal) and translation (+-10 % of the side),
+ * those of `operations` (GENSEG_AUGMENT_* bits of config.h), in random order, nearest neighbour, zero fill. key and counter
+ * name the draw (ht/random.h): equal ones give equal masks. genseg.md section 1, step 2.
  */
 void genseg_augment_mask(const float *from, int32_t size, int32_t operations, uint64_t key, uint64_t counter, float *to);
 

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { WORD = 256 };
+enum { WORD = 256, ITEMS_SHOWN = 8 };
 
 /* ---- showing ---- */
 
@@ -81,6 +81,7 @@ char *genseg_field_text(const genseg_field *field, const genseg_config *config, 
     if (bytes) text[0] = 0;
     switch (field->kind) {
     case GENSEG_FIELD_INTEGER:
+    case GENSEG_FIELD_BYTES:
         append_integer(text, bytes, integer_of(field, config));
         return text;
     case GENSEG_FIELD_REAL:
@@ -132,6 +133,10 @@ char *genseg_field_expected(const genseg_field *field, char *text, size_t bytes)
         append(text, bytes, "a whole number");
         append_range(field, text, bytes);
         break;
+    case GENSEG_FIELD_BYTES:
+        append(text, bytes, "bytes as a whole number, or with k, M or G as 500M,");
+        append_range(field, text, bytes);
+        break;
     case GENSEG_FIELD_REAL:
         append(text, bytes, "a number");
         append_range(field, text, bytes);
@@ -162,25 +167,36 @@ char *genseg_field_expected(const genseg_field *field, char *text, size_t bytes)
 
 /* ---- storing ---- */
 
-static void describe_found(const genseg_toml_value *value, char *text, size_t bytes)
+static void append_found(char *text, size_t bytes, const genseg_toml_value *value)
 {
-    char number[GENSEG_NUMBER_TEXT], shown[GENSEG_PLACE];
+    char shown[GENSEG_PLACE];
     switch (value->kind) {
     case GENSEG_TOML_STRING:
-        snprintf(text, bytes, "'%s'", genseg_place(value->text, shown));
+        append(text, bytes, "'");
+        append(text, bytes, genseg_place(value->text, shown));
+        append(text, bytes, "'");
         break;
     case GENSEG_TOML_INTEGER:
-        snprintf(text, bytes, "%lld", (long long)value->integer);
+        append_integer(text, bytes, value->integer);
         break;
     case GENSEG_TOML_FLOAT:
-        snprintf(text, bytes, "%s", genseg_number_text(value->number, number));
+        append_real(text, bytes, value->number);
         break;
     case GENSEG_TOML_BOOLEAN:
-        snprintf(text, bytes, "%s", value->truth ? "true" : "false");
+        append(text, bytes, value->truth ? "true" : "false");
+        break;
+    case GENSEG_TOML_TABLE:
+        append(text, bytes, "a table");
         break;
     case GENSEG_TOML_ARRAY:
-    case GENSEG_TOML_TABLE:
-        snprintf(text, bytes, "%s", value->kind == GENSEG_TOML_ARRAY ? "an array" : "a table");
+        append(text, bytes, "[");
+        for (int32_t k = 0; k < value->count && k < ITEMS_SHOWN; k++) {
+            bool nested = value->items[k].kind == GENSEG_TOML_ARRAY;
+            append(text, bytes, k ? ", " : "");
+            if (nested) append(text, bytes, "an array");
+            else append_found(text, bytes, &value->items[k]);
+        }
+        append(text, bytes, value->count > ITEMS_SHOWN ? ", ...]" : "]");
         break;
     }
 }
@@ -188,8 +204,8 @@ static void describe_found(const genseg_toml_value *value, char *text, size_t by
 /* The one message about a value that does not fit, with the nearest name or the preset's value as what to do. */
 static ht_status refuse(const genseg_field *field, const genseg_toml_value *value, const char *place, ht_error *error)
 {
-    char found[GENSEG_PLACE + 2], expected[224], hint[96] = "";
-    describe_found(value, found, sizeof found);
+    char found[GENSEG_PLACE + 2] = "", expected[224], hint[96] = "";
+    append_found(found, sizeof found, value);
     genseg_field_expected(field, expected, sizeof expected);
     if (field->names && value->kind == GENSEG_TOML_STRING && field->kind != GENSEG_FIELD_AUGMENT) {
         char nearest[64];
@@ -293,14 +309,38 @@ static ht_status store_word(const genseg_field *field, genseg_config *config, co
     return HT_OK;
 }
 
+/* A whole number, or a text of one with a power of 1000 behind it. */
+static bool bytes_of(const genseg_toml_value *value, int64_t *size)
+{
+    static const char powers[] = "kMG";
+    char digits[24];
+    genseg_toml_value whole = {0};
+    *size = value->integer;
+    if (value->kind == GENSEG_TOML_INTEGER) return true;
+    const size_t length = value->kind == GENSEG_TOML_STRING ? strlen(value->text) : 0;
+    const char *power = length > 0 ? strchr(powers, value->text[length - 1]) : NULL;
+    if (!power || length > sizeof digits) return false;
+    snprintf(digits, sizeof digits, "%.*s", (int)length - 1, value->text);
+    if (genseg_toml_number(digits, &whole) || whole.kind != GENSEG_TOML_INTEGER) return false;
+    *size = whole.integer;
+    for (const char *at = powers; at <= power; at++)
+        if (__builtin_mul_overflow(*size, 1000, size)) return false;
+    return true;
+}
+
 ht_status genseg_field_set(const genseg_field *field, genseg_config *config, const genseg_toml_value *value,
                            const char *place, ht_error *error)
 {
+    int64_t size = 0;
     bool whole = value->kind == GENSEG_TOML_INTEGER, number = whole || value->kind == GENSEG_TOML_FLOAT;
     switch (field->kind) {
     case GENSEG_FIELD_INTEGER:
         if (!whole || !in_range(field, value->number)) break;
         store_integer(field, config, value->integer);
+        return HT_OK;
+    case GENSEG_FIELD_BYTES:
+        if (!bytes_of(value, &size) || !in_range(field, (double)size)) break;
+        store_integer(field, config, size);
         return HT_OK;
     case GENSEG_FIELD_REAL:
         if (!number || !in_range(field, value->number)) break;
@@ -353,7 +393,7 @@ ht_status genseg_field_set_text(const genseg_field *field, genseg_config *config
     genseg_toml_value items[GENSEG_CERTIFY_MAX + 1] = {0}, value = {.kind = GENSEG_TOML_STRING, .text = text};
     int32_t count = 0;
     /* what is no number stays a string and is refused as one */
-    if (field->kind == GENSEG_FIELD_INTEGER || field->kind == GENSEG_FIELD_REAL)
+    if (field->kind == GENSEG_FIELD_INTEGER || field->kind == GENSEG_FIELD_REAL || field->kind == GENSEG_FIELD_BYTES)
         genseg_toml_number(text, &value);
     else if (field->kind == GENSEG_FIELD_ROUNDS && split_rounds(text, items, &count))
         value = (genseg_toml_value){.kind = GENSEG_TOML_ARRAY, .items = items, .count = count};

@@ -72,12 +72,11 @@ static ht_status add_entry(const char *folder, const char *name, genseg_listing 
         return ht_fail(error, HT_EIO, "%s: cannot be looked at: %s; expected an image; repair or remove it", place,
                        strerror(errno));
     if (!S_ISREG(facts.st_mode))
-        return ht_fail(error, HT_EFORMAT, "%s: not a regular file; expected only images here; remove it", place);
+        return ht_fail(error, HT_EFORMAT, "%s: not a regular file; expected images alone; name the folder that holds them, or "
+                       "move it away", place);
     if (!dot)
         return ht_fail(error, HT_EFORMAT,
-                       "%s: not an image by its name; expected .png, .jpg or .jpeg; convert or remove "
-                       "the file",
-                       place);
+                       "%s: not an image by its name; expected .png, .jpg or .jpeg; convert the file or move it away", place);
     return HT_OK;
 }
 
@@ -102,9 +101,7 @@ static ht_status check_names(const char *place, const genseg_listing *list, ht_e
 {
     if (list->count == 0)
         return ht_fail(error, HT_EINVALID,
-                       "%s: no images; expected at least one .png, .jpg or .jpeg; add some or leave "
-                       "the split out",
-                       place);
+                       "%s: no images; expected at least one .png, .jpg or .jpeg; add some or name another folder", place);
     for (int32_t i = 1; i < list->count; i++) {
         if (strcmp(list->entries[i - 1].stem, list->entries[i].stem) != 0) continue;
         char stem[GENSEG_PLACE];

@@ -57,6 +57,12 @@ static const genseg_field table[] = {
            "algorithms: the fastest whose error is about the direct one's, or that one alone"),
     CHOICE("precision", "precision", precision, "f32|bf16",
            "training: bf16 rounds operands of convolutions; sums, the rest and prediction stay f32"),
+    {.key = "memory_limit",
+     .flag = "memory-limit",
+     .kind = GENSEG_FIELD_BYTES,
+     MEMBER(memory_limit),
+     .high = 1e15,
+     .help = "bytes for what a round computes, as 500M or 2G; 0: no limit"},
     {.key = "device", .flag = "device", .kind = GENSEG_FIELD_DEVICE, MEMBER(device), .help = "where to compute"},
 
     WHOLE("data.size", NULL, size, 8, 4096, "side of the square network input in pixels"),
@@ -80,7 +86,8 @@ static const genseg_field table[] = {
 
     CHOICE("mlo.hypergradient", "hypergradient", hypergradient, "none|finite-difference|eq9|total",
            "derivative that moves the architecture"),
-    CHOICE("mlo.lookahead", "lookahead", lookahead, "keep|restore", "a round's steps of G, H, S: kept, or taken again with the new A"),
+    CHOICE("mlo.lookahead", "lookahead", lookahead, "keep|restore",
+           "a round's steps of G, H, S: kept, or taken again with the new A"),
     CHOICE("mlo.unroll", "unroll", unroll, "sgd|optimizer", "inner steps that are differentiated"),
     CHOICE("mlo.hypergradient_scale", "hypergradient-scale", hypergradient_scale, "steps|none",
            "divide the hypergradient by the step sizes on its path"),

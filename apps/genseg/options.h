@@ -10,6 +10,7 @@
 
 typedef enum genseg_field_kind {
     GENSEG_FIELD_INTEGER,     /* int32_t or int64_t, by bytes                      */
+    GENSEG_FIELD_BYTES,       /* int64_t: bytes; in text also 500M, 2G             */
     GENSEG_FIELD_REAL,        /* double                                            */
     GENSEG_FIELD_CHOICE,      /* enum: position of the name in names               */
     GENSEG_FIELD_NAME,        /* char[]: one of names                              */

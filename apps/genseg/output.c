@@ -28,6 +28,14 @@ ht_status genseg_output_path(char path[GENSEG_OUTPUT_PATH], const char *folder, 
                    written, GENSEG_OUTPUT_PATH);
 }
 
+ht_status genseg_output_check(const char *option, const char *path, ht_error *error)
+{
+    struct stat facts;
+    if (stat(path, &facts) || S_ISDIR(facts.st_mode)) return HT_OK;
+    return ht_fail(error, HT_EINVALID, "%s: %.300s is a file; expected a folder, or a name for a new one; give another name",
+                   option, path);
+}
+
 ht_status genseg_output_folder(const char *path, ht_error *error)
 {
     struct stat facts;

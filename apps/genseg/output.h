@@ -12,6 +12,8 @@
  */
 ht_status genseg_output_path(char path[GENSEG_OUTPUT_PATH], const char *folder, const char *name, const char *suffix,
                              ht_error *error);
+/** EINVALID, naming the option, if what is meant to be a folder, or to be made one, is a file. */
+ht_status genseg_output_check(const char *option, const char *path, ht_error *error);
 /** Makes a folder in an existing one, unless it is there. EIO names it. */
 ht_status genseg_output_folder(const char *path, ht_error *error);
 /** Writes a 0/1 mask as a grey PNG of 0 and 255. */

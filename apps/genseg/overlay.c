@@ -6,14 +6,14 @@
 
 #include <stdlib.h>
 
-enum { TRUTH = 1, PREDICTED = 2, DASH = 4, WIDEST = 200 };
+enum { TRUTH = 1, PREDICTED = 2, DASH = 4, WIDEST = 200, SMALL = 128 };
 
 static uint8_t least(uint8_t a, uint8_t b) { return a < b ? a : b; }
 
 static int32_t line_width(int32_t width, int32_t height)
 {
-    int32_t longest = width > height ? width : height, line = longest / 256;
-    return line < 2 ? 2 : line > WIDEST ? WIDEST : line;
+    int32_t longest = width > height ? width : height, line = longest / 256, least_line = longest < SMALL ? 1 : 2;
+    return line < least_line ? least_line : line > WIDEST ? WIDEST : line;
 }
 
 /*

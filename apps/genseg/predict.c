@@ -22,10 +22,8 @@ static ht_status check_folders(const genseg_job *job, ht_error *error)
     if (stat(job->images, &images) || !S_ISDIR(images.st_mode))
         return ht_fail(error, HT_EINVALID, "--images: %.300s is no folder; expected one of PNG or JPEG images; check the "
                        "path", job->images);
+    if (genseg_output_check("--out", job->out, error) != HT_OK) return error->status;
     if (stat(job->out, &out)) return HT_OK;
-    if (!S_ISDIR(out.st_mode))
-        return ht_fail(error, HT_EINVALID, "--out: %.300s is a file; expected a folder, or a name for a new one; give "
-                       "another name", job->out);
     if (images.st_dev == out.st_dev && images.st_ino == out.st_ino)
         return ht_fail(error, HT_EINVALID, "--out: %.300s holds the images, which masks of the same names would replace; "
                        "expected another folder; give another name", job->out);

@@ -104,7 +104,8 @@ static void put_top(genseg_html *html, const genseg_report *report)
     put_fact(html, &report->settings, "seed", " \xC2\xB7 seed ");
     genseg_html_raw(html, "</p></header>\n<nav>");
     for (size_t i = 0; i < sizeof entry / sizeof entry[0]; ++i)
-        if (generates(report) || i < GENERATOR_FIRST || i > GENERATOR_LAST) genseg_html_format(html, "<a href=\"#%s\">%s</a>", entry[i][0], entry[i][1]);
+        if (generates(report) || i < GENERATOR_FIRST || i > GENERATOR_LAST)
+            genseg_html_format(html, "<a href=\"#%s\">%s</a>", entry[i][0], entry[i][1]);
     genseg_html_raw(html, "</nav>\n");
     genseg_report_alerts(html, report);
 }
@@ -212,7 +213,8 @@ static void put_run_tiles(genseg_html *html, const genseg_report *report)
     genseg_html_raw(html, "</div></div>\n");
     open_tile(html, "", "Time per round</div><div class=\"value\">");
     genseg_html_number(html, median, 3);
-    genseg_html_raw(html, isnan(median) ? "</div><div class=\"more\">" : " <small>s</small></div><div class=\"more\">median; all rounds ");
+    genseg_html_raw(html, isnan(median) ? "</div><div class=\"more\">"
+                                        : " <small>s</small></div><div class=\"more\">median; all rounds ");
     if (!isnan(median)) put_duration(html, all);
     genseg_html_raw(html, "</div></div>\n");
     if (!genseg_facts_find(&report->settings, "method")) return;
@@ -252,7 +254,8 @@ static void put_metrics_table(genseg_html *html, const genseg_facts *metrics)
         genseg_html_raw(html, "</tr>");
     }
     genseg_html_raw(html, "</tbody></table></div>\n"
-                          "<p class=\"note\">At each image\xE2\x80\x99s original size. Both masks empty counts as 1, one empty as 0.</p>\n");
+                          "<p class=\"note\">At each image\xE2\x80\x99s original size. "
+                          "Both masks empty counts as 1, one empty as 0.</p>\n");
 }
 
 static void put_result(genseg_html *html, const genseg_report *report)

@@ -384,7 +384,7 @@ void genseg_chart_write(genseg_html *html, const genseg_chart *chart)
         dropped += traces[s].dropped;
     }
     frame f = {.width = chart->small ? 150 : 520, .height = chart->small ? 112 : 244};
-    f.x = (axis){.from = chart->small ? 28 : 68, .to = f.width - (chart->small ? 8 : 14)};
+    f.x = (axis){.from = chart->small ? 36 : 68, .to = f.width - (chart->small ? 8 : 14)};
     f.y = (axis){.from = f.height - (chart->small ? 18 : 36), .to = chart->small ? 6 : 10};
     if (chart->count > 0) {
         f.x.low = chart->x[0];

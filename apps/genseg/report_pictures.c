@@ -247,7 +247,8 @@ void genseg_report_cases(genseg_html *html, genseg_report *report)
             genseg_html_format(html, "; %lld more are empty or were not scored and are left out here",
                                (long long)(cases->count - count));
         genseg_html_raw(html, ". Outlines: <span class=\"key\"><i class=\"truth\"></i>true mask</span>, "
-                              "<span class=\"key\"><i class=\"predicted\"></i>predicted mask</span>; dashed where they meet.</p>");
+                              "<span class=\"key\"><i class=\"predicted\"></i>predicted mask</span>; "
+                              "dashed where they meet.</p>");
         genseg_histogram_write(html, dice, count, sum / (double)count, middle_of(order, count));
         put_extremes(html, report, order, count);
     }

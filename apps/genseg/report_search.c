@@ -3,13 +3,13 @@
  * candidates' weights. It judges only by the files' numbers: a search that h never moved says so at the top.
  */
 #include "report.h"
+#include "config.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define CELLS_MAX 128
-#define AGREEMENT 1e-2 /* of h in f32 with h in f64; genseg.md section 1, Certificate */
 
 static const char *value_of(const genseg_facts *facts, const char *key)
 {
@@ -68,7 +68,7 @@ static void search_alerts(genseg_html *html, const genseg_report *report)
     }
     int64_t apart = 0;
     const double *error = report->proof.column[GENSEG_PROOF_RELATIVE];
-    for (int64_t i = 0; i < report->proof.count && !on_bf16(report); ++i) apart += error[i] > AGREEMENT;
+    for (int64_t i = 0; i < report->proof.count && !on_bf16(report); ++i) apart += error[i] > GENSEG_AGREEMENT;
     if (apart > 0) {
         genseg_report_box(html, "bad", "The certificate does not hold.");
         genseg_html_raw(html, "In at least one certified round h in single precision is further than 10\xE2\x81\xBB\xC2\xB2 from "
@@ -173,7 +173,7 @@ static void put_cell(genseg_html *html, double value, int digits)
 /* excuse: why it says nothing that the two differ (across a kink a difference is no derivative), or NULL. */
 static void put_verdict(genseg_html *html, double error, const char *excuse)
 {
-    bool good = error <= AGREEMENT, known = !isnan(error) && (good || !excuse);
+    bool good = error <= GENSEG_AGREEMENT, known = !isnan(error) && (good || !excuse);
     genseg_html_format(html, "<span class=\"verdict %s\">%s</span>", !known ? "none" : good ? "good" : "bad",
                        isnan(error) ? "not computed" : !known ? excuse : good ? "agrees" : "differs");
 }

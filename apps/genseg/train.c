@@ -37,7 +37,8 @@ static ht_status compile(genseg_trainer *t, ht_tape *tape, const genseg_recordin
     p->program = ht_compile(tape, t->state.device, ht_vars_new(tape, outputs, NULL, count), .error = error,
                             .interrupt = t->job->interrupt, .profile = t->job->profile != NULL,
                             .convolution = (ht_convolution)t->config.convolution,
-                            .precision = (ht_precision)t->config.precision);
+                            .precision = (ht_precision)t->config.precision,
+                            .memory_limit = (size_t)t->config.memory_limit);
     ht_tape_free(tape);
     return error->status;
 }
@@ -254,6 +255,8 @@ static ht_status rounds(genseg_trainer *t, ht_error *error)
         if (due(t->state.round, o->checkpoint_every, o->rounds) && checkpoint(t, error) != HT_OK) break;
     }
     genseg_progress_stop(&progress, "");
+    if (t->job->profile && t->searched == 0 && error->status == HT_OK && !t->job->quiet)
+        printf("no profile: no round was left to run\n");
     ht_error writing = {0}; /* a run that was stopped has a profile too */
     if (t->job->profile && t->searched > 0 &&
         genseg_profile_write(t->round.program, t->job->profile, &writing) != HT_OK && error->status == HT_OK)
@@ -322,6 +325,7 @@ static ht_status check_folder(const genseg_trainer *t, ht_error *error)
     char path[GENSEG_TEXT], difference[256];
     if (strlen(run) > 800)
         return ht_fail(error, HT_EINVALID, "%.200s: the path is too long; expected at most 800 bytes", run);
+    if (t->job->profile && genseg_output_check("--profile", t->job->profile, error) != HT_OK) return error->status;
     if (!t->job->resume) {
         if (!exists(run, "config.toml")) return check_room(run, error);
         return ht_fail(error, HT_EINVALID, "%.300s: a run is there already; expected a new folder; choose another --out, or "
@@ -333,6 +337,7 @@ static ht_status check_folder(const genseg_trainer *t, ht_error *error)
     genseg_config before = t->config;
     snprintf(path, sizeof path, "%.900s/config.toml", run);
     if (genseg_config_file(&before, path, error) != HT_OK) return error->status;
+    before.memory_limit = t->config.memory_limit; /* changes no number */
     if (genseg_config_difference(&before, &t->config, difference, sizeof difference))
         return ht_fail(error, HT_EINVALID, "%.300s: resumed with another configuration: %s; expected that of the run; leave the "
                        "option out, or begin a new run", path, difference);
@@ -341,9 +346,9 @@ static ht_status check_folder(const genseg_trainer *t, ht_error *error)
 
 static ht_status begin_files(genseg_trainer *t, ht_error *error)
 {
-    static const char *const folders[] = {"", "checkpoints", "pictures", "predictions"};
+    static const char *const folders[] = {"", "checkpoints", "predictions", "pictures"};
     char path[GENSEG_TEXT];
-    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
+    for (size_t i = 0, count = t->config.method == GENSEG_GENSEG ? 4 : 3; i < count; i++) /* plain draws no pictures */
         if (make_folder(t->job->run, folders[i], error) != HT_OK) return error->status;
     if (t->job->profile && genseg_output_folder(t->job->profile, error) != HT_OK) return error->status;
     snprintf(path, sizeof path, "%.900s/config.toml", t->job->run);
@@ -429,8 +434,8 @@ static void say_result(const genseg_trainer *t, const genseg_metrics *m)
 {
     if (t->job->quiet) return;
     char text[48];
-    printf("test Dice %.4f \xC2\xB1 %.4f (median %.4f) over %d cases, Jaccard %.4f; weights of round %lld\n", m->dice.mean, m->dice.sd,
-           m->dice.median, (int)m->cases, m->jaccard.mean, (long long)m->selection_round);
+    printf("test Dice %.4f \xC2\xB1 %.4f (median %.4f) over %d cases, Jaccard %.4f; weights of round %lld\n",
+           m->dice.mean, m->dice.sd, m->dice.median, (int)m->cases, m->jaccard.mean, (long long)m->selection_round);
     printf("%s, %.3f s a round; state hash %016llx\n", genseg_duration_text(t->state.seconds, text, sizeof text),
            t->state.seconds / (double)(t->state.round > 0 ? t->state.round : 1),
            (unsigned long long)genseg_state_hash(&t->state));
@@ -473,6 +478,23 @@ static int stopped(genseg_trainer *t, ht_error *error)
     return GENSEG_EXIT_STOPPED;
 }
 
+/* For --dry-run: the data, and the memory that a round will need. */
+static void say_plan(genseg_trainer *t, ht_device *device, ht_error *error)
+{
+    recorder record = t->config.method == GENSEG_PLAIN ? genseg_record_plain : record_round;
+    if (genseg_state_new(&t->state, &t->config, &t->nets, device, error) != HT_OK ||
+        make_program(t, record, &t->round, error) != HT_OK)
+        return;
+    const ht_program_facts facts = ht_program_describe(t->round.program);
+    printf("a round: %.1f MB for what it computes, beside weights and batches; %.3g flop", (double)facts.arena_bytes * 1e-6,
+           facts.flop);
+    if (facts.recomputed > 0)
+        printf("; within memory_limit by computing %lld steps again, %.1f %% of the flop", (long long)facts.recomputed,
+               facts.flop > 0 ? 100 * facts.recomputed_flop / facts.flop : 0);
+    printf("\n%s: %d training, %d validation, %d test cases; %lld rounds into %s; nothing was written\n", t->data.name,
+           (int)t->data.train.count, (int)t->data.val.count, (int)t->data.test.count, (long long)t->config.rounds, t->job->run);
+}
+
 int genseg_train(const genseg_job *job, ht_error *error)
 {
     genseg_trainer t = {.job = job, .config = job->config, .largest = NAN};
@@ -488,9 +510,8 @@ int genseg_train(const genseg_job *job, ht_error *error)
             genseg_report_write(job->run, error) == HT_OK)
             say_result(&t, &metrics);
     }
-    if (job->dry_run && error->status == HT_OK)
-        printf("%s: %d training, %d validation, %d test cases; %lld rounds into %s; nothing was written\n", t.data.name,
-               (int)t.data.train.count, (int)t.data.val.count, (int)t.data.test.count, (long long)t.config.rounds, job->run);
+    if (job->dry_run && error->status == HT_OK && (device = ht_device_open("cpu", t.config.threads, error)))
+        say_plan(&t, device, error);
     int code = genseg_exit_code(error->status, t.began);
     if (t.began && error->status == HT_EINTERRUPTED) code = stopped(&t, error);
     release(&t, device);

@@ -38,6 +38,9 @@ static void flag_value(const genseg_field *field, char *text, size_t bytes)
     case GENSEG_FIELD_ROUNDS:
         snprintf(text, bytes, "N,N,...");
         return;
+    case GENSEG_FIELD_BYTES:
+        snprintf(text, bytes, "N|500M|2G");
+        return;
     case GENSEG_FIELD_INTEGER:
     case GENSEG_FIELD_REAL:
         snprintf(text, bytes, "N");

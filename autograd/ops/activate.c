@@ -36,7 +36,7 @@ ht_var ht_elu_(ht_var x, double alpha, const char *where)
 
 ht_var ht_clamp_(ht_var x, double low, double high, const char *where)
 {
-    if (!ht_ok(x)) return x;
+    if (!ht_ok(x)) return hti_refuse_empty("clamp", x, where);
     if (!(low <= high))
         return ht_tape_fail(x.tape, where, HT_EINVALID, "clamp: bounds %g and %g; expected low <= high", low, high);
     ht_var least = hti_fill_like(x, low, where), most = hti_fill_like(x, high, where);

@@ -91,6 +91,15 @@ ht_var ht_less_(ht_var a, ht_var b, const char *where) { return binary(HTI_OP_gr
 
 ht_var ht_equal_(ht_var a, ht_var b, const char *where) { return binary(HTI_OP_equal, a, b, where); }
 
+ht_var ht_greater_equal_(ht_var a, ht_var b, const char *where)
+{
+    return ht_add_(ht_greater_(a, b, where), ht_equal_(a, b, where), where);
+}
+
+ht_var ht_less_equal_(ht_var a, ht_var b, const char *where) { return ht_greater_equal_(b, a, where); }
+
+ht_var ht_not_equal_(ht_var a, ht_var b, const char *where) { return ht_affine_(ht_equal_(a, b, where), -1, 1, where); }
+
 ht_var hti_shift(ht_var x, ht_var largest, const char *where) { return binary(HTI_OP_shift, x, largest, where); }
 
 ht_var ht_maximum_(ht_var a, ht_var b, const char *where) { return ht_where_(ht_greater_(b, a, where), b, a, where); }

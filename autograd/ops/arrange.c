@@ -66,6 +66,7 @@ static bool one_per_axis(const char *op, ht_var x, const ht_shape *list, int32_t
                      ht_shape_text(ht_var_shape(x), b));
         return false;
     }
+    if (!ht_ok(x)) hti_refuse_empty(op, x, where);
     return ht_ok(x);
 }
 
@@ -78,6 +79,7 @@ static ht_var refuse_axis(const char *op, ht_var x, int64_t axis, const char *wh
 
 ht_var ht_flip_(ht_var x, ht_shape axes, const char *where)
 {
+    if (!ht_ok(x)) return hti_refuse_empty("flip", x, where);
     for (int32_t i = 0; i < axes.rank && ht_ok(x); i++) {
         ht_shape shape = ht_var_shape(x);
         if (axes.dim[i] < 0 || axes.dim[i] >= shape.rank) return refuse_axis("flip", x, axes.dim[i], where);
@@ -89,7 +91,7 @@ ht_var ht_flip_(ht_var x, ht_shape axes, const char *where)
 
 ht_var ht_roll_(ht_var x, int64_t shift, int32_t axis, const char *where)
 {
-    if (!ht_ok(x)) return x;
+    if (!ht_ok(x)) return hti_refuse_empty("roll", x, where);
     if (axis < 0 || axis >= ht_var_shape(x).rank) return refuse_axis("roll", x, axis, where);
     return arranged(x, axis, ht_var_shape(x).dim[axis], wrapped, shift, 0, where);
 }
@@ -97,7 +99,7 @@ ht_var ht_roll_(ht_var x, int64_t shift, int32_t axis, const char *where)
 ht_var ht_repeat_(ht_var x, int64_t times, int32_t axis, const char *where)
 {
     int64_t count = 0;
-    if (!ht_ok(x)) return x;
+    if (!ht_ok(x)) return hti_refuse_empty("repeat", x, where);
     if (axis < 0 || axis >= ht_var_shape(x).rank) return refuse_axis("repeat", x, axis, where);
     if (times < 1 || !hti_multiply(ht_var_shape(x).dim[axis], times, &count))
         return ht_tape_fail(x.tape, where, HT_EINVALID, "repeat: %lld times; expected at least once", (long long)times);

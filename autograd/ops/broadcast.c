@@ -194,7 +194,8 @@ static const hti_reject rejects_argmax[] = {
 };
 const hti_op hti_op_argmax = {.name = "argmax", .id = HTI_OP_argmax, .kind = HTI_CONSTANT, .inputs = 1,
                               .attribute_bytes = sizeof(hti_axis_attributes), .branch = HTI_BRANCH_VALUE,
-                              .shape = shape_along, .print = hti_print_axis, HTI_SAMPLES(samples_argmax), HTI_REJECTS(rejects_argmax)};
+                              .shape = shape_along, .print = hti_print_axis, HTI_SAMPLES(samples_argmax),
+                              HTI_REJECTS(rejects_argmax)};
 static const hti_sample samples_max[] = {{"matrix", 1, {{2, {3, 4}}}, 0, 0, record_max_along}};
 const hti_op hti_op_max_along = {.name = "max_along", .id = HTI_OP_max_along, .kind = HTI_CONSTANT, .inputs = 1,
                                  .attribute_bytes = sizeof(hti_axis_attributes), .shape = shape_along,

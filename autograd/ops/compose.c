@@ -59,10 +59,20 @@ ht_var ht_softmax_(ht_var x, int32_t axis, const char *where)
 
 /* ---- losses ---- */
 
-/* softplus(z) - z t: the derivative sigmoid(z) - t is exact at every magnitude. */
+/*
+ * t softplus(-z) + (1 - t) softplus(z), as softplus(u) - r u with u = z and r = t where t is at most 1/2, else u = -z and
+ * r = 1 - t. For the shorter softplus(z) - z t loses what is left, and its slope, where t is 1 and z large.
+ */
 ht_var ht_sigmoid_cross_entropy_(ht_var logits, ht_var target, const char *where)
 {
-    return ht_mean_(ht_sub_(ht_softplus_(logits, where), ht_mul_(logits, target, where), where), where);
+    double all;
+    if (!hti_broadcast_pair("sigmoid_cross_entropy", &logits, &target, where)) return (ht_var){0};
+    bool flat = hti_fill_value(target, &all) && (all == 0 || all == 1);
+    if (flat) return ht_mean_(ht_softplus_(all == 0 ? logits : ht_neg_(logits, where), where), where);
+    ht_var above = ht_greater_(target, hti_fill_like(target, 0.5, where), where);
+    ht_var rest = ht_where_(above, ht_affine_(target, -1, 1, where), target, where);
+    ht_var u = ht_mul_(ht_affine_(above, -2, 1, where), logits, where);
+    return ht_mean_(ht_sub_(ht_softplus_(u, where), ht_mul_(rest, u, where), where), where);
 }
 
 ht_var ht_dice_loss_(ht_var p, ht_var t, double smooth, const char *where)

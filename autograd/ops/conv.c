@@ -32,9 +32,10 @@ static ht_status shape_conv(const hti_call *call, hti_spec *out, ht_error *error
     if (x.rank != a->axes + 2 || w.rank != x.rank)
         return ht_fail(error, HT_ESHAPE, "x %s and w %s; expected [N,C,spatial...] and [O,C/groups,spatial...] of 1 to 3 "
                        "spatial axes", ht_shape_text(x, tx), ht_shape_text(w, tw));
-    if (x.dim[1] != w.dim[1] * a->groups || w.dim[0] % a->groups != 0)
-        return ht_fail(error, HT_ESHAPE, "x %s has %d channels, w %s takes %d in %d groups", ht_shape_text(x, tx),
-                       (int)x.dim[1], ht_shape_text(w, tw), (int)(w.dim[1] * a->groups), (int)a->groups);
+    if (x.dim[1] != w.dim[1] * a->groups || w.dim[0] % a->groups != 0 || w.dim[0] < 1 || w.dim[1] < 1)
+        return ht_fail(error, HT_ESHAPE, "x %s has %d channels, w %s takes %d in %d groups; expected equal channels, at least "
+                       "one, and filters that the groups divide", ht_shape_text(x, tx), (int)x.dim[1], ht_shape_text(w, tw),
+                       (int)(w.dim[1] * a->groups), (int)a->groups);
     out->shape = x;
     out->shape.dim[1] = w.dim[0];
     for (int32_t i = 0; i < a->axes; i++) {
@@ -51,12 +52,13 @@ static ht_status shape_conv_input(const hti_call *call, hti_spec *out, ht_error 
     char tg[HT_SHAPE_TEXT], tw[HT_SHAPE_TEXT];
     const hti_conv_attributes *a = attributes_of(call);
     ht_shape g = hti_in_shape(call, 0), w = hti_in_shape(call, 1);
-    bool fits = g.rank == a->axes + 2 && w.rank == g.rank && g.dim[1] == w.dim[0] && w.dim[0] % a->groups == 0;
+    bool fits = g.rank == a->axes + 2 && w.rank == g.rank && g.dim[1] == w.dim[0] && w.dim[0] % a->groups == 0 &&
+                w.dim[0] > 0 && w.dim[1] > 0;
     for (int32_t i = 0; fits && i < a->axes; i++)
         fits = a->image[i] > 0 && g.dim[i + 2] == output_size(a, i) && w.dim[i + 2] == a->kernel[i];
     if (!fits)
         return ht_fail(error, HT_ESHAPE, "x %s and w %s of a transposed convolution; expected [N,C,spatial...] and "
-                       "[C,O/groups,spatial...]", ht_shape_text(g, tg), ht_shape_text(w, tw));
+                       "[C,O/groups,spatial...], none of them empty but N", ht_shape_text(g, tg), ht_shape_text(w, tw));
     out->shape = g;
     out->shape.dim[1] = w.dim[1] * a->groups;
     for (int32_t i = 0; i < a->axes; i++) out->shape.dim[i + 2] = a->image[i];
@@ -68,12 +70,13 @@ static ht_status shape_conv_weight(const hti_call *call, hti_spec *out, ht_error
     char tx[HT_SHAPE_TEXT], tg[HT_SHAPE_TEXT];
     const hti_conv_attributes *a = attributes_of(call);
     ht_shape x = hti_in_shape(call, 0), g = hti_in_shape(call, 1);
-    bool fits = x.rank == a->axes + 2 && g.rank == x.rank && x.dim[0] == g.dim[0] && x.dim[1] % a->groups == 0;
+    bool fits = x.rank == a->axes + 2 && g.rank == x.rank && x.dim[0] == g.dim[0] && x.dim[1] % a->groups == 0 &&
+                g.dim[1] % a->groups == 0 && x.dim[1] > 0 && g.dim[1] > 0;
     for (int32_t i = 0; fits && i < a->axes; i++)
         fits = x.dim[i + 2] == a->image[i] && g.dim[i + 2] == output_size(a, i);
     if (!fits)
-        return ht_fail(error, HT_ESHAPE, "x %s and output gradient %s do not fit one convolution", ht_shape_text(x, tx),
-                       ht_shape_text(g, tg));
+        return ht_fail(error, HT_ESHAPE, "x %s and output gradient %s do not fit one convolution; expected [N,C,spatial...] and "
+                       "[N,O,spatial...] with the sizes of its result", ht_shape_text(x, tx), ht_shape_text(g, tg));
     out->shape = x;
     out->shape.dim[0] = g.dim[1];
     out->shape.dim[1] = x.dim[1] / a->groups;
@@ -128,8 +131,8 @@ static ht_var refuse(const ht_conv_args *args, const char *op)
     char tx[HT_SHAPE_TEXT], tw[HT_SHAPE_TEXT];
     ht_var in[2] = {args->x, args->w};
     return ht_tape_fail(hti_tape_of(in, 2), args->where, HT_EINVALID,
-                        "%s: x %s, w %s: stride and dilation are >= 1, pad >= 0, groups >= 1, 0 <= output_pad < stride, "
-                        "1 to 3 spatial axes", op, ht_shape_text(ht_var_shape(args->x), tx),
+                        "%s: x %s, w %s: expected stride and dilation >= 1, pad >= 0, groups >= 1, 0 <= output_pad < stride, "
+                        "1 to 3 spatial axes, a kernel that is not empty", op, ht_shape_text(ht_var_shape(args->x), tx),
                         ht_shape_text(ht_var_shape(args->w), tw));
 }
 

@@ -144,7 +144,7 @@ ht_var ht_one_hot_(ht_var index, int32_t classes, const char *where)
 {
     ht_tape *tape = index.tape;
     ht_shape shape = ht_var_shape(index);
-    if (!ht_ok(index)) return index;
+    if (!ht_ok(index)) return hti_refuse_empty("one_hot", index, where);
     if (classes < 1 || shape.rank >= HT_MAX_RANK)
         return ht_tape_fail(tape, where, HT_EINVALID, "one_hot: %d classes of an index of rank %d; expected at least one, "
                             "and a rank below %d", (int)classes, (int)shape.rank, HT_MAX_RANK);

@@ -65,7 +65,7 @@ static ht_var wrong_shape(const char *op, const ht_norm_args *args, const char *
 ht_var ht_batch_norm_(ht_norm_args args)
 {
     ht_shape x = ht_var_shape(args.x), channels = ones(x.rank);
-    if (!ht_ok(args.x)) return (ht_var){0};
+    if (!ht_ok(args.x)) return hti_refuse_empty("batch_norm", args.x, args.where);
     if (x.rank < 2 || x.rank > 5 || ht_shape_count(x) < 1 || ht_shape_count(x) / x.dim[1] < 2)
         return wrong_shape("batch_norm", &args, "[N, C, spatial...] with two or more numbers for each channel: one alone has "
                                                 "no variance");
@@ -77,7 +77,7 @@ ht_var ht_batch_norm_(ht_norm_args args)
 ht_var ht_instance_norm_(ht_norm_args args)
 {
     ht_shape x = ht_var_shape(args.x), channels = ones(x.rank), statistic = ones(x.rank);
-    if (!ht_ok(args.x)) return (ht_var){0};
+    if (!ht_ok(args.x)) return hti_refuse_empty("instance_norm", args.x, args.where);
     if (x.rank < 3 || x.rank > 5 || ht_shape_count(x) < 1)
         return wrong_shape("instance_norm", &args, "[N, C, spatial...] with 1 to 3 spatial axes, not empty");
     if (!options_fit("instance_norm", &args, HT_SHAPE(x.dim[1]))) return (ht_var){0};
@@ -90,7 +90,7 @@ ht_var ht_instance_norm_(ht_norm_args args)
 ht_var ht_group_norm_(ht_norm_args args)
 {
     ht_shape x = ht_var_shape(args.x);
-    if (!ht_ok(args.x)) return (ht_var){0};
+    if (!ht_ok(args.x)) return hti_refuse_empty("group_norm", args.x, args.where);
     if (x.rank < 2 || x.rank > 5 || ht_shape_count(x) < 1)
         return wrong_shape("group_norm", &args, "[N, C, spatial...] with at most 3 spatial axes, not empty");
     if (args.groups < 1 || x.dim[1] % args.groups != 0)
@@ -107,7 +107,7 @@ ht_var ht_layer_norm_(ht_norm_args args)
 {
     ht_shape x = ht_var_shape(args.x), statistic = x, affine = x, each = {0};
     int32_t axes = args.axes == 0 ? 1 : args.axes;
-    if (!ht_ok(args.x)) return (ht_var){0};
+    if (!ht_ok(args.x)) return hti_refuse_empty("layer_norm", args.x, args.where);
     if (axes < 1 || axes > x.rank || ht_shape_count(x) < 1)
         return wrong_shape("layer_norm", &args, "as many axes as .axes says, at least 1, and not empty");
     for (int32_t k = 0; k < x.rank; k++) {
@@ -120,7 +120,7 @@ ht_var ht_layer_norm_(ht_norm_args args)
 ht_var ht_attention_(ht_attention_args args)
 {
     ht_shape q = ht_var_shape(args.q);
-    if (!ht_ok(args.q)) return (ht_var){0};
+    if (!ht_ok(args.q)) return hti_refuse_empty("attention", args.q, args.where);
     if (q.rank < 2 || q.dim[q.rank - 1] < 1) {
         char text[HT_SHAPE_TEXT];
         return ht_tape_fail(args.q.tape, args.where, HT_ESHAPE, "attention: q is %s; expected [..., L, d]",

@@ -28,6 +28,12 @@ ht_status hti_shape_pointwise(const hti_call *call, hti_spec *out, ht_error *err
     return hti_same_real(call, out, error);
 }
 
+ht_var hti_refuse_empty(const char *op, ht_var x, const char *where)
+{
+    if (!x.tape) return x;
+    return ht_tape_fail(x.tape, where, HT_EINVALID, "%s: an input is an empty value; expected a recorded one", op);
+}
+
 ht_var hti_fill_like(ht_var x, double value, const char *where)
 {
     return ht_cast_(ht_fill_(x.tape, value, ht_var_shape(x), where), ht_var_dtype(x), where);
@@ -68,6 +74,7 @@ PARTIAL(expm1, ht_offset_(Y, 1, W)) /* y + 1 */
 PARTIAL(log, ht_reciprocal_(X, W)) /* 1 / x */
 PARTIAL(log1p, ht_reciprocal_(ht_offset_(X, 1, W), W)) /* 1 / (1 + x) */
 PARTIAL(sqrt, ht_scale_(ht_reciprocal_(Y, W), 0.5, W)) /* 1 / (2 y) */
+PARTIAL(rsqrt, ht_scale_(ht_mul_(Y, ht_square_(Y, W), W), -0.5, W)) /* -y^3 / 2 */
 PARTIAL(square, ht_scale_(X, 2, W)) /* 2 x */
 PARTIAL(reciprocal, ht_neg_(ht_square_(Y, W), W)) /* -y^2 */
 PARTIAL(pow, ht_scale_(ht_pow_(X, number(c) - 1, W), number(c), W)) /* p x^(p - 1) */
@@ -134,6 +141,7 @@ SAMPLE(log, ht_log(in[0]))
 SAMPLE(log1p, ht_log1p(in[0]))
 SAMPLE(sqrt, ht_sqrt(in[0]))
 SAMPLE(safe_sqrt, ht_safe_sqrt(in[0]))
+SAMPLE(rsqrt, ht_rsqrt(in[0]))
 SAMPLE(square, ht_square(in[0]))
 SAMPLE(reciprocal, ht_reciprocal(in[0]))
 SAMPLE(pow, ht_pow(in[0], 2.5))
@@ -164,6 +172,7 @@ ROW(log, HTI_POINTWISE, d_log, NONE, ABOVE(log))
 ROW(log1p, HTI_POINTWISE, d_log1p, NONE, ABOVE(log1p))
 ROW(sqrt, HTI_POINTWISE, d_sqrt, NONE, ABOVE(sqrt))
 ROW(safe_sqrt, HTI_POINTWISE, d_safe_sqrt, NONE, ABOVE(safe_sqrt))
+ROW(rsqrt, HTI_POINTWISE, d_rsqrt, NONE, ABOVE(rsqrt), {"one number", 1, {{1, {1}}}, 0.3, 2, record_rsqrt})
 ROW(square, HTI_POINTWISE, d_square, NONE, ANY(square))
 ROW(reciprocal, HTI_POINTWISE, d_reciprocal, NONE, ABOVE(reciprocal), BELOW(reciprocal))
 ROW(pow, HTI_POINTWISE, d_pow, NUMBERS(print_factor), ABOVE(pow))
@@ -193,6 +202,7 @@ RECORD(log)
 RECORD(log1p)
 RECORD(sqrt)
 RECORD(safe_sqrt)
+RECORD(rsqrt)
 RECORD(square)
 RECORD(reciprocal)
 RECORD(sin)

@@ -99,7 +99,7 @@ static bool take_options(const ht_pool_args *args, const char *op, hti_pool_attr
     char text[HT_SHAPE_TEXT];
     if (!fits && args->x.tape)
         ht_tape_fail(args->x.tape, args->where, HT_EINVALID,
-                     "%s of %s: kernel and stride are >= 1, 0 <= pad <= kernel / 2, 1 to 3 spatial axes", op,
+                     "%s: x is %s; expected a kernel and stride >= 1, 0 <= pad <= kernel / 2, 1 to 3 spatial axes", op,
                      ht_shape_text(x, text));
     return fits;
 }
@@ -152,9 +152,10 @@ SAMPLE(average_of_image, ht_avg_pool(in[0], .kernel = ht_each(3, 2, 1), .stride 
                                      .exclude_pad = 1))
 SAMPLE(kernel_zero, ht_max_pool(in[0], .kernel = ht_all(0)))
 
-/* The transposes, reached as a user reaches them: by asking for the gradient of a weighted sum, which is linear in the weights. */
+/* The transposes, reached as a user reaches them: as the gradient of a weighted sum, which is linear in the weights. */
 static ht_var weighted(const ht_var *in, ht_var y, hti_op_id op)
 {
+    if (!ht_ok(y)) return y;
     const hti_node *node = hti_node_of(y);
     hti_call call = {in[0].tape, node->op, node->attributes, node->in, node->inputs, y, HT_HERE};
     return emit(op, &call, in[1], node->inputs);
@@ -166,7 +167,11 @@ static ht_var record_spread(ht_tape *tape, const ht_var *in)
     ht_var sum = ht_avg_pool(in[0], .kernel = ht_all(2), .stride = ht_all(1));
     return weighted(in, hti_is(sum, HTI_OP_affine) ? hti_node_of(sum)->in[0] : sum, HTI_OP_window_spread);
 }
-SAMPLE(argmax, ht_cast(hti_node_of(ht_max_pool(in[0], .kernel = ht_all(2)))->in[1], ht_tape_dtype(in[0].tape)))
+static ht_var record_argmax(ht_tape *tape, const ht_var *in)
+{
+    ht_var pooled = ht_max_pool(in[0], .kernel = ht_all(2));
+    return ht_ok(pooled) ? ht_cast(hti_node_of(pooled)->in[1], ht_tape_dtype(tape)) : pooled;
+}
 
 static const hti_sample samples_argmax[] = {{"2x2", 1, {{4, {2, 2, 4, 4}}}, 0, 0, record_argmax}};
 const hti_op hti_op_pool_argmax = {.name = "pool_argmax", .id = HTI_OP_pool_argmax, .kind = HTI_CONSTANT, .inputs = 1,

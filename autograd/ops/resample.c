@@ -51,7 +51,7 @@ static ht_var each_axis(const char *op, ht_var x, ht_shape size, hti_resampling 
 {
     ht_shape from = ht_var_shape(x);
     char a[HT_SHAPE_TEXT], b[HT_SHAPE_TEXT];
-    if (!ht_ok(x)) return (ht_var){0};
+    if (!ht_ok(x)) return hti_refuse_empty(op, x, where);
     bool fits = from.rank >= 3 && from.rank <= 5 && size.rank == from.rank - 2;
     for (int32_t k = 0; fits && k < size.rank; k++) fits = size.dim[k] >= 1 && from.dim[k + 2] >= 1;
     if (!fits)
@@ -69,8 +69,8 @@ ht_var ht_resize_(ht_resize_args args)
 {
     hti_resampling linear = args.align_corners ? HTI_LINEAR_CORNERS : HTI_LINEAR_CENTRES;
     if (args.align_corners && !args.linear)
-        return ht_tape_fail(args.x.tape, args.where, HT_EINVALID, "resize: .align_corners without .linear; the nearest number "
-                            "has no corners to align: leave it out");
+        return ht_tape_fail(args.x.tape, args.where, HT_EINVALID, "resize: .align_corners without .linear; expected both: the "
+                            "nearest number has no corners to align");
     return each_axis("resize", args.x, args.size, args.linear ? linear : HTI_NEAREST, args.where);
 }
 

@@ -39,6 +39,9 @@ void hti_print_axis(const void *attributes, FILE *file);
 /* Broadcasts two values against each other; false (sticky error) if they do not fit. */
 bool hti_broadcast_pair(const char *op, ht_var *a, ht_var *b, const char *where);
 
+/* Of a rule that needs the shape of an empty value: the sticky error, unless there is one. */
+ht_var hti_refuse_empty(const char *op, ht_var x, const char *where);
+
 /* x - largest along an axis, where equal infinities give no NaN (k_shift). `largest` carries no derivative. */
 ht_var hti_shift(ht_var x, ht_var largest, const char *where);
 

@@ -130,7 +130,7 @@ ht_var ht_affine_grid_(ht_affine_grid_args args)
     char a[HT_SHAPE_TEXT], b[HT_SHAPE_TEXT];
     ht_shape theta = ht_var_shape(args.theta), size = args.size;
     int64_t points = 0;
-    if (!ht_ok(args.theta)) return (ht_var){0};
+    if (!ht_ok(args.theta)) return hti_refuse_empty("affine_grid", args.theta, args.where);
     if (theta.rank != 3 || theta.dim[1] != 2 || theta.dim[2] != 3 || size.rank != 2 || size.dim[0] < 1 ||
         size.dim[1] < 1 || !hti_multiply(size.dim[0], size.dim[1], &points) || points >= INT32_MAX)
         return ht_tape_fail(args.theta.tape, args.where, HT_ESHAPE, "affine_grid: theta is %s and the size %s; expected "

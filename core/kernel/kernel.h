@@ -86,8 +86,8 @@ HT_DEVICE int64_t hti_flat(const hti_window *w, int64_t a, int64_t b, int64_t c)
 
 /* The pointwise kernels by number of inputs: for each name there is k_NAME in pointwise.inl. */
 #define HTI_UNARY_KERNELS(X)                                                                                      \
-    X(stop) X(affine) X(exp) X(expm1) X(log) X(log1p) X(sqrt) X(safe_sqrt) X(square) X(reciprocal) X(pow) X(sin)  \
-    X(cos) X(tanh) X(sigmoid) X(erf) X(erfc) X(softplus) X(leaky_relu) X(leaky_gate) X(abs) X(sign) X(round)          \
+    X(stop) X(affine) X(exp) X(expm1) X(log) X(log1p) X(sqrt) X(safe_sqrt) X(rsqrt) X(square) X(reciprocal) X(pow)\
+    X(sin) X(cos) X(tanh) X(sigmoid) X(erf) X(erfc) X(softplus) X(leaky_relu) X(leaky_gate) X(abs) X(sign) X(round)\
     X(positive)
 #define HTI_BINARY_KERNELS(X) X(add) X(sub) X(mul) X(div) X(greater) X(equal) X(shift)
 
@@ -103,12 +103,12 @@ HTI_MATH_F64(exp)
 HTI_MATH_F64(log)
 HTI_MATH_F64(log1p)
 HTI_MATH_F64(tanh)
-HTI_MATH(expm1)
+HTI_MATH_F64(expm1)
 HTI_MATH(sqrt)
-HTI_MATH(sin)
-HTI_MATH(cos)
-HTI_MATH(erf)
-HTI_MATH(erfc)
+HTI_MATH_F64(sin)
+HTI_MATH_F64(cos)
+HTI_MATH_F64(erf)
+HTI_MATH_F64(erfc)
 HTI_MATH(fabs)
 HTI_MATH(rint)
 #undef HTI_MATH

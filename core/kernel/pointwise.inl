@@ -33,8 +33,7 @@ UNARY(round, HT_NAME(math_rint)(x))
 UNARY(positive, x > (T)0 ? (T)1 : (T)0)
 /* x itself if it is neither above nor below: zeros and NaN stay. */
 UNARY(sign, x > (T)0 ? (T)1 : (x < (T)0 ? (T)-1 : x))
-/* 1 / sqrt(x): the power -1/2, which normalisations take. */
-UNARY(inverse_sqrt, (T)1 / HT_NAME(math_sqrt)(x))
+UNARY(rsqrt, (T)1 / HT_NAME(math_sqrt)(x))
 UNARY(softplus, (x > (T)0 ? x : (T)0) + HT_NAME(math_log1p)(HT_NAME(math_exp)(-HT_NAME(math_fabs)(x))))
 
 /* The exponential of -|x| cannot overflow; both branches are exact for large |x|. */
@@ -52,7 +51,7 @@ HT_DEVICE T HT_NAME(k_pow)(T x, T p, T q)
     if (p == (T)1) return x;
     if (p == (T)0.5) return HT_NAME(k_sqrt)(x, p, q);
     if (p == (T)-1) return HT_NAME(k_reciprocal)(x, p, q);
-    if (p == (T)-0.5) return HT_NAME(k_inverse_sqrt)(x, p, q);
+    if (p == (T)-0.5) return HT_NAME(k_rsqrt)(x, p, q);
     return HT_NAME(math_pow)(x, p);
 }
 

@@ -300,6 +300,17 @@ static ht_status choose(builder *b, const hti_kernel *kernel, const void *attrib
     return status;
 }
 
+/* The program owns it from here on, or it is released at once. */
+static bool keep_state(builder *b, const hti_kernel *kernel, void *state)
+{
+    if (!kernel->release || !state) return true;
+    hti_state *kept = HTI_PUSH(b->program->states);
+    if (kept) *kept = (hti_state){kernel, state};
+    else kernel->release(state);
+    b->short_of_memory = b->short_of_memory || !kept;
+    return kept;
+}
+
 static int32_t instruction(builder *b, const hti_node *node, const hti_spec *spec, int32_t *in)
 {
     ht_program *p = b->program;
@@ -322,14 +333,12 @@ static int32_t instruction(builder *b, const hti_node *node, const hti_spec *spe
     int32_t out = new_value(b, spec->dtype, spec->shape, order, HTI_NOWHERE);
     hti_choice choice = {.convolution = p->convolution, .precision = p->precision};
     if (b->short_of_memory || choose(b, kernel, attributes, in, node->inputs, out, order, &choice) != HT_OK) return 0;
+    if (!keep_state(b, kernel, choice.state)) return 0;
     int32_t packed_for[HTI_MAX_PACKED];
     pack_inputs(b, kernel, &choice, in, node->inputs, packed_for);
     int32_t scratch = choice.scratch_bytes ? new_buffer(b, choice.scratch_bytes, NULL) : HTI_NOWHERE;
     hti_step *step = new_step(b, HTI_STEP_OP, in, node->inputs, out);
-    if (!step) {
-        if (kernel->release && choice.state) kernel->release(choice.state);
-        return 0;
-    }
+    if (!step) return 0;
     step->kernel = kernel;
     step->attributes = attributes;
     step->choice = choice;

@@ -195,15 +195,20 @@ static bool assemble(fuser *f, const open_group *g, hti_step *step)
                            .output = hti_arena_array(texts, g->members, sizeof(void *))};
     if (!a.group->member || !a.group->input || !a.group->output) return false;
     memcpy(a.group->dim, g->space.dim, sizeof a.group->dim);
-    for (int32_t m = 0; m < g->members; m++) add_member(f, &a, g, m);
+    int32_t recomputed = 0;
+    for (int32_t m = 0; m < g->members; m++) {
+        add_member(f, &a, g, m);
+        recomputed += step_of(f, g->step[m])->recomputed;
+    }
     assign_places(f, &a, g);
     const hti_sum_places *sums = NULL;
     if (!add_sums(f, a.group, g, &sums)) return false;
+    for (int32_t k = 0; k < g->sums; k++) recomputed += step_of(f, g->sum[k])->recomputed;
     const hti_step *first = step_of(f, g->step[0]);
     *step = (hti_step){.kind = HTI_STEP_GROUP, .op = first->op, .where = first->where, .scope = first->scope,
                        .inputs = a.group->inputs, .in = a.in, .out = HTI_NOWHERE, .scratch = HTI_NOWHERE,
                        .packed = HTI_NOWHERE, .packed_for = {HTI_NOWHERE, HTI_NOWHERE, HTI_NOWHERE},
-                       .group = a.group, .group_out = a.out, .sums = sums};
+                       .group = a.group, .group_out = a.out, .sums = sums, .recomputed = recomputed};
     f->program->facts.groups++;
     f->program->facts.fused += g->members + g->sums;
     return true;

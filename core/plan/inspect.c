@@ -49,6 +49,8 @@ void ht_program_dump(const ht_program *p, FILE *file)
         if (step->choice.algorithm) fprintf(file, "  by %s", step->choice.algorithm);
         if (*step->scope) fprintf(file, "  in %s", step->scope);
         if (step->group) fprintf(file, " of %d, %lld each", (int)step->group->members, (long long)step->group->count);
+        if (step->recomputed > 0 && step->group) fprintf(file, ", %d recomputed", (int)step->recomputed);
+        else if (step->recomputed > 0) fprintf(file, "  recomputed");
         fprintf(file, "  @ %s\n", step->where);
         if (step->group) dump_group(p, step, file);
     }

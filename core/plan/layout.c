@@ -90,11 +90,8 @@ static void find_lifetimes(ht_program *p)
     for (int32_t i = 0; i < p->buffers.count; i++) p->buffers.at[i].first = p->buffers.at[i].last = HTI_NOWHERE;
     for (int32_t s = 0; s < p->steps.count; s++) {
         const hti_step *step = &p->steps.at[s];
-        for (int32_t k = 0; k < step->inputs; k++) { /* of a packed input only the packing is read */
-            bool packed = k < HTI_MAX_PACKED && step->packed_for[k] != HTI_NOWHERE;
-            if (!packed) lasts(p, p->values.at[step->in[k]].buffer, s);
-        }
-        for (int32_t k = 0; k < HTI_MAX_PACKED; k++) lasts(p, step->packed_for[k], s);
+        for (int32_t k = 0; k < step->inputs; k++)
+            lasts(p, hti_reads_packed(step, k) ? step->packed_for[k] : p->values.at[step->in[k]].buffer, s);
         if (step->out != HTI_NOWHERE) begins(p, p->values.at[step->out].buffer, s);
         begins(p, step->packed, s);
         begins(p, step->scratch, s);
@@ -171,7 +168,7 @@ static ht_status reuse_inputs(ht_program *p, ht_error *error)
 
 /* ---- placing ---- */
 
-static size_t rounded(size_t bytes) { return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT; }
+size_t hti_plan_rounded(size_t bytes) { return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT; }
 
 /* Buffers by the step that starts them, and by the one that ends them, as linked lists over indices. */
 typedef struct agenda {
@@ -204,14 +201,15 @@ static ht_status place(ht_program *p, ht_error *error)
     agenda order = {0};
     holes free_list = {0};
     bool fits = fill_agenda(&order, p);
+    p->facts.value_bytes = 0;
     for (int32_t s = 0; fits && s <= p->steps.count; s++) {
         for (int32_t i = order.starts[s]; fits && i; i = order.next_start[i - 1]) {
             hti_buffer *buffer = &p->buffers.at[i - 1];
             p->facts.value_bytes += buffer->bytes;
-            fits = take(&free_list, rounded(buffer->bytes), &buffer->offset);
+            fits = take(&free_list, hti_plan_rounded(buffer->bytes), &buffer->offset);
         }
         for (int32_t i = order.ends[s]; fits && i && s < p->steps.count; i = order.next_end[i - 1])
-            fits = give(&free_list, p->buffers.at[i - 1].offset, rounded(p->buffers.at[i - 1].bytes));
+            fits = give(&free_list, p->buffers.at[i - 1].offset, hti_plan_rounded(p->buffers.at[i - 1].bytes));
     }
     p->arena_bytes = free_list.end;
     p->facts.arena_bytes = free_list.end;
@@ -220,7 +218,11 @@ static ht_status place(ht_program *p, ht_error *error)
     free(order.ends);
     free(order.next_start);
     free(order.next_end);
-    if (!fits) return ht_fail(error, HT_ENOMEM, "plan: the system gave no memory for the layout");
+    return fits ? HT_OK : ht_fail(error, HT_ENOMEM, "plan: the system gave no memory for the layout");
+}
+
+static ht_status allocate(ht_program *p, ht_error *error)
+{
     p->arena = p->backend->allocate(p->arena_bytes ? p->arena_bytes : ALIGNMENT);
     if (!p->arena)
         return ht_fail(error, HT_ENOMEM, "plan: the program needs %.1f MB of memory and the system refused it; a smaller "
@@ -273,12 +275,18 @@ static ht_status fill_step(ht_program *p, hti_step *step, ht_error *error)
     return HT_OK;
 }
 
-ht_status hti_plan_layout(ht_program *p, ht_error *error)
+ht_status hti_plan_offsets(ht_program *p, ht_error *error)
 {
     if (hti_plan_commit(p, error) != HT_OK) return error->status;
     find_lifetimes(p);
     if (reuse_inputs(p, error) != HT_OK) return error->status;
     if (place(p, error) != HT_OK) return error->status;
+    return hti_plan_squeeze(p, error);
+}
+
+ht_status hti_plan_allocate(ht_program *p, ht_error *error)
+{
+    if (allocate(p, error) != HT_OK) return error->status;
     for (int32_t s = 0; s < p->steps.count; s++)
         if (fill_step(p, &p->steps.at[s], error) != HT_OK) return error->status;
     p->facts.instructions = p->steps.count + p->commits.count;

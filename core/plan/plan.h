@@ -65,6 +65,7 @@ typedef struct hti_step {
     const int32_t *group_out; /* and the values that are its outputs     */
     const hti_sum_places *sums; /* as many as the group has */
     hti_tensor *tensors;     /* inputs, then the result: filled at the end */
+    int32_t recomputed;      /* how many of its ops run a second time or later: of a single step 0 or 1 */
     hti_clock clock;
 } hti_step;
 
@@ -73,6 +74,12 @@ typedef struct hti_packing {
     int32_t value, buffer;
     uint64_t key;
 } hti_packing;
+
+/* What a kernel keeps for a step; steps that are computed again share it. */
+typedef struct hti_state {
+    const hti_kernel *kernel;
+    void *state;
+} hti_state;
 
 typedef struct hti_commit {
     ht_store *store;
@@ -96,11 +103,13 @@ struct ht_program {
     const hti_backend *backend;
     int32_t threads;
     hti_arena texts;                /* names, places, attributes: what is kept of the tape */
+    hti_arena trial;                /* what the plan within a limit took */
     HTI_LIST(hti_buffer) buffers;
     HTI_LIST(hti_value) values;
     HTI_LIST(hti_step) steps;
     int32_t commit_section;         /* steps from here on write stores, and are not interrupted */
     HTI_LIST(hti_packing) packings;
+    HTI_LIST(hti_state) states;     /* owned */
     HTI_LIST(hti_commit) commits;
     HTI_LIST(hti_named_input) inputs;
     HTI_LIST(ht_store *) stores;    /* retained */
@@ -118,6 +127,12 @@ struct ht_program {
     ht_program_facts facts;
 };
 
+/* Whether a step reads input k packed, and the input's own numbers not at all. */
+static inline bool hti_reads_packed(const hti_step *step, int32_t k)
+{
+    return k < HTI_MAX_PACKED && step->packed_for[k] != HTI_NOWHERE;
+}
+
 /* Makes room for one more entry; false without memory. */
 bool hti_list_grow(void **at, int32_t *count, int32_t *room, size_t each);
 #define HTI_PUSH(list) \
@@ -131,13 +146,45 @@ bool hti_same_places(const hti_value *a, const hti_value *b);
 /* The last member that reads input k of a group; of a single op, the op. */
 int32_t hti_last_reader(const hti_step *step, int32_t k);
 
+/* What dumps, profiles and messages call a step. */
+const char *hti_step_name(const hti_step *step);
+
 /* Values and steps from the live part of a tape. */
 ht_status hti_plan_build(ht_program *program, const ht_tape *tape, ht_vars outputs, ht_error *error);
+/* Moves steps that nothing but outputs and commits waits for to the end, where that saves memory. */
+ht_status hti_plan_late(ht_program *program, ht_error *error);
 /* Joins pointwise steps into groups. Steps may change places, but each stays after those whose results it reads. */
 ht_status hti_plan_fuse(ht_program *program, ht_error *error);
 /* Moves updates of stores into the commit section, where they write in place. Begins anew if the steps changed since. */
 ht_status hti_plan_commit(ht_program *program, ht_error *error);
-/* Offsets in one arena by lifetimes; allocates it and fills the tensors of the steps. */
-ht_status hti_plan_layout(ht_program *program, ht_error *error);
+/* The commit section, lifetimes, and by them offsets in one arena, which is not allocated yet. */
+ht_status hti_plan_offsets(ht_program *program, ht_error *error);
+/* Offsets anew if they leave much of the arena empty. */
+ht_status hti_plan_squeeze(ht_program *program, ht_error *error);
+/* The step at which most bytes live, and how many; of a program with lifetimes. */
+ht_status hti_plan_peak(const ht_program *program, int32_t *step, size_t *bytes, ht_error *error);
+/* Bytes that a buffer takes in the arena. */
+size_t hti_plan_rounded(size_t bytes);
+/* Allocates the arena and fills the tensors of the steps. */
+ht_status hti_plan_allocate(ht_program *program, ht_error *error);
+/*
+ * Fuses and gives offsets. With a limit in bytes (0: none) that the arena would exceed, steps are computed again until it
+ * fits; ENOMEM, saying what is reachable and where the peak is, if it cannot.
+ */
+ht_status hti_plan_within(ht_program *program, size_t limit, ht_error *error);
+
+/* What hti_plan_recompute found. */
+typedef struct hti_recomputation {
+    int32_t steps;          /* that run again */
+    double work;            /* theirs, in bytes moved or as many operations as take that time */
+    double flop;            /* of the steps that run again */
+    bool fits;              /* false: the budget is too small for some step, and the program is spoilt */
+} hti_recomputation;
+/*
+ * Rewrites the steps, which are not fused yet, so that about `budget` bytes hold what lives at any time. inner: by buffer,
+ * whether it takes no memory, since a group keeps it in registers.
+ */
+ht_status hti_plan_recompute(ht_program *program, const bool *inner, size_t budget, hti_recomputation *found,
+                             ht_error *error);
 
 #endif

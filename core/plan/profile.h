@@ -25,7 +25,6 @@ typedef struct hti_part {
 /* Steps, and one more if there is a commit. */
 int32_t hti_part_count(const ht_program *program);
 hti_part hti_part_at(const ht_program *program, int32_t index);
-const char *hti_step_name(const hti_step *step);
 
 /*
  * The names of a scope's path, which '/' and '.' part: the next one from `at` on, with its bytes; NULL behind the last.

@@ -9,11 +9,7 @@
 void ht_program_free(ht_program *p)
 {
     if (!p) return;
-    for (int32_t s = 0; s < p->steps.count; s++) {
-        hti_step *step = &p->steps.at[s];
-        if (step->kind == HTI_STEP_OP && step->kernel->release && step->choice.state)
-            step->kernel->release(step->choice.state);
-    }
+    for (int32_t i = 0; i < p->states.count; i++) p->states.at[i].kernel->release(p->states.at[i].state);
     for (int32_t i = 0; i < p->buffers.count; i++)
         if (p->buffers.at[i].fixed && !p->buffers.at[i].state) p->backend->release(p->buffers.at[i].fixed);
     for (int32_t i = 0; i < p->stores.count; i++) hti_store_release(p->stores.at[i]);
@@ -22,10 +18,12 @@ void ht_program_free(ht_program *p)
     free(p->values.at);
     free(p->steps.at);
     free(p->packings.at);
+    free(p->states.at);
     free(p->commits.at);
     free(p->inputs.at);
     free(p->stores.at);
     hti_arena_free(&p->texts);
+    hti_arena_free(&p->trial);
     free(p);
 }
 
@@ -70,8 +68,9 @@ ht_program *ht_compile_(ht_compile_args args)
         p->profile = args.profile;
         p->convolution = args.convolution;
         p->precision = args.precision;
-        if (hti_plan_build(p, args.tape, args.outputs, &error) == HT_OK && hti_plan_fuse(p, &error) == HT_OK)
-            hti_plan_layout(p, &error);
+        if (hti_plan_build(p, args.tape, args.outputs, &error) == HT_OK &&
+            hti_plan_late(p, &error) == HT_OK && hti_plan_within(p, args.memory_limit, &error) == HT_OK)
+            hti_plan_allocate(p, &error);
     }
     if (error.status == HT_OK) return p;
     if (args.error && args.error->status == HT_OK) *args.error = error;

@@ -12,7 +12,6 @@
 /* ---- for plan ---- */
 struct hti_backend;
 const struct hti_backend *hti_device_backend(const ht_device *device);
-ht_device *hti_store_device(const ht_store *store);
 /* Programs that read the store: while the count is not 0, ht_store_free refuses. */
 void hti_store_retain(ht_store *store);
 void hti_store_release(ht_store *store);

@@ -45,7 +45,8 @@ static ht_status read_header(const hti_file *file, hti_header *header, int64_t *
     int64_t most = file->bytes - LENGTH_BYTES;
     if (most > HTI_HEADER_LIMIT) most = HTI_HEADER_LIMIT;
     if (bytes > (uint64_t)most)
-        return ht_fail(error, HT_EFORMAT, "%s: a header of %llu bytes; expected at most %lld (file, 16 MiB)",
+        return ht_fail(error, HT_EFORMAT, "%s: a header of %llu bytes; expected at most %lld, within the file and "
+                       "16 MiB; it is no safetensors file, or cut short",
                        shown, (unsigned long long)bytes, (long long)most);
     header->text = malloc((size_t)bytes + 1);
     if (!header->text) return ht_fail(error, HT_ENOMEM, "%s: no memory for its header", shown);

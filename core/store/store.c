@@ -81,7 +81,6 @@ ht_status ht_store_free(ht_store *store)
     return HT_OK;
 }
 
-ht_device *hti_store_device(const ht_store *store) { return store->device; }
 void hti_store_retain(ht_store *store) { store->programs++; }
 void hti_store_release(ht_store *store) { store->programs--; }
 

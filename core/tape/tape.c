@@ -234,7 +234,7 @@ ht_var hti_emit(ht_tape *tape, hti_op_id id, const void *attributes, const ht_va
     ht_error error = {0};
     for (int32_t k = 0; k < inputs && error.status == HT_OK; k++) {
         if (in[k].id <= 0) ht_fail(&error, HT_EINVALID, "input %d is an empty value; expected a recorded one", (int)k);
-        else if (in[k].tape != tape) ht_fail(&error, HT_EINVALID, "input %d is of another tape", (int)k);
+        else if (in[k].tape != tape) ht_fail(&error, HT_EINVALID, "input %d is of another tape; expected values of one", (int)k);
     }
     if (error.status != HT_OK) {
         refuse(tape, op, where, &error);

@@ -2,7 +2,7 @@
  * Multilevel optimisation: levels, each with unknowns, a loss and a step, and the derivative of the last loss with
  * respect to the last level's unknowns through the steps, or the optimality conditions, of all the others. Everything is
  * tape; nothing is approximated unless the method says so. Edges between levels are found on the tape, not declared.
- * docs/mlo.md says which estimator is which. Steps are kept on the tape; none are recomputed to save memory.
+ * docs/mlo.md says which estimator is which. All steps are recorded; ht_compile's .memory_limit bounds what a run keeps.
  */
 #ifndef HT_MLO_H
 #define HT_MLO_H
@@ -190,6 +190,7 @@ typedef struct mlo_variant {
     int32_t steps, truncate, solver_steps;
     double solver_rate, damping, radius;
     int32_t as_given; /* 1: .solver and .edges stay the levels' */
+    size_t memory_limit;     /* of ht_compile: values are computed again so that the arena keeps it; 0: none */
 } mlo_variant;
 
 typedef struct mlo_row {
@@ -201,6 +202,7 @@ typedef struct mlo_row {
     double seconds;          /* of one ht_run, measured: the shortest of three                      */
     size_t arena_bytes;      /* what the compiled program holds for values                          */
     int64_t instructions;
+    int64_t recomputed;      /* instructions that run again for .memory_limit */
 } mlo_row;
 
 typedef struct mlo_compare_args {
@@ -240,9 +242,10 @@ void mlo_compare_json(const mlo_row *rows, int32_t count, FILE *file);
  * Checks the total derivative of a recorded round, on an F64 tape, against differences of the last loss through the whole
  * round: every level steps anew at each point.
  *     mlo_check(&round, 3, nn_params(architecture), device, .seed = 1)
- * count is the number of levels; the values are the last level's unknowns; then follows what ht_gradcheck takes, of which
- * .value, .gradient and .orders are set here. Methods that approximate need a .tolerance. A level with an implicit solver
- * must have so many .steps that they converge: where the check fails, the message says what residual they leave.
+ * count is the number of levels; the values are the last level's unknowns, as they were read before any ht_write to them;
+ * then follows what ht_gradcheck takes, of which .value, .gradient and .orders are set here. Methods that approximate need
+ * a .tolerance. A level with an implicit solver must have so many .steps that they converge: where the check fails, the
+ * message says what residual they leave.
  */
 #define mlo_check(round, count, ...) mlo_check_(round, count, (ht_gradcheck_args){.where = HT_HERE, .inputs = __VA_ARGS__})
 ht_gradcheck_result mlo_check_(const mlo_round *round, int32_t count, ht_gradcheck_args args);

@@ -64,7 +64,8 @@ const char *nn_name(nn_scope scope, const char *format, ...);
 
 /**
  * All parameters of the scope (of an nn_sub scope: those below it), with their full names, in the order in which the
- * store got them. Call it after the network was recorded. Of an nn_at scope: the values that it is bound to.
+ * store got them. Call it after the network was recorded, and before ht_write: from then on it gives the values written.
+ * Of an nn_at scope: the values that it is bound to.
  * EINVALID if there are none.
  */
 #define nn_params(...) nn_params_(__VA_ARGS__, HT_HERE)

@@ -33,6 +33,9 @@ HT_DECLARE_UNARY(sqrt);
 /** square root whose derivatives at 0 are taken as 0: for moments of optimisers, which touch 0 with zero slope */
 #define ht_safe_sqrt(...) ht_safe_sqrt_(__VA_ARGS__, HT_HERE)
 HT_DECLARE_UNARY(safe_sqrt);
+/** 1 / sqrt(x); +infinity at 0 */
+#define ht_rsqrt(...) ht_rsqrt_(__VA_ARGS__, HT_HERE)
+HT_DECLARE_UNARY(rsqrt);
 /** x * x */
 #define ht_square(...) ht_square_(__VA_ARGS__, HT_HERE)
 HT_DECLARE_UNARY(square);
@@ -143,6 +146,15 @@ HT_DECLARE_BINARY(less);
 /** 1 where a = b, else 0, in the type of a; carries no derivative */
 #define ht_equal(...) ht_equal_(__VA_ARGS__, HT_HERE)
 HT_DECLARE_BINARY(equal);
+/** 1 where a >= b, else 0, in the type of a; no derivative. NaN is neither above, below nor equal. */
+#define ht_greater_equal(...) ht_greater_equal_(__VA_ARGS__, HT_HERE)
+HT_DECLARE_BINARY(greater_equal);
+/** 1 where a <= b, else 0, in the type of a; no derivative */
+#define ht_less_equal(...) ht_less_equal_(__VA_ARGS__, HT_HERE)
+HT_DECLARE_BINARY(less_equal);
+/** 1 where a is not b, or either is NaN, else 0, in the type of a; no derivative */
+#define ht_not_equal(...) ht_not_equal_(__VA_ARGS__, HT_HERE)
+HT_DECLARE_BINARY(not_equal);
 /** ht_where(c, a, b): a where c is not 0, else b. No derivative in c; the branch not taken gets exactly 0. */
 #define ht_where(...) ht_where_(__VA_ARGS__, HT_HERE)
 ht_var ht_where_(ht_var condition, ht_var a, ht_var b, const char *where);
@@ -498,7 +510,8 @@ ht_var ht_weighted_cross_entropy_(ht_var logits, ht_var target, ht_var weight, c
 ht_var ht_focal_loss_(ht_var logits, ht_var target, double focus, double balance, const char *where);
 
 /* ---- losses on logits; means over all elements, scalars ---- */
-/** ht_sigmoid_cross_entropy(logits, target): mean of softplus(z) - z t, exact at every magnitude; target in [0, 1]. */
+/** ht_sigmoid_cross_entropy(logits, target): mean of t softplus(-z) + (1 - t) softplus(z), value and slope exact
+ *  at every magnitude; target in [0, 1]. */
 #define ht_sigmoid_cross_entropy(...) ht_sigmoid_cross_entropy_(__VA_ARGS__, HT_HERE)
 ht_var ht_sigmoid_cross_entropy_(ht_var logits, ht_var target, const char *where);
 typedef struct ht_softmax_cross_entropy_args {

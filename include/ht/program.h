@@ -42,12 +42,16 @@ typedef struct ht_compile_args {
     ht_convolution convolution; /* default HT_CONVOLUTION_AUTO; matters for f32 alone                        */
     ht_precision precision; /* default HT_PRECISION_TYPED; BF16 is EUNSUPPORTED with f64 tapes, on processors without
                                bf16 instructions, and in builds without oneDNN                           */
+    size_t memory_limit; /* most bytes of the arena; what does not fit is computed again. 0: no limit       */
 } ht_compile_args;
 
 /**
  * Compiles: removes what nothing needs, chooses physical order, packs weights, lays out one arena by lifetimes,
  * appends the commit section. The tape may be freed afterwards; stores that it reads must outlive the program.
  *     ht_compile(tape, device, ht_list(loss), .error = &error)
+ * With .memory_limit, values whose arena would not fit are dropped and computed again before their next use: every result
+ * keeps its bits, the run takes longer. The arena is all but inputs, constants and stores. A limit that cannot be reached is
+ * ENOMEM; the message names the least that was reached, and the step and the largest values at its peak.
  * NULL and a filled record on an error of the tape, ENOMEM, EUNSUPPORTED.
  */
 #define ht_compile(...) ht_compile_((ht_compile_args){__VA_ARGS__})
@@ -79,6 +83,8 @@ typedef struct ht_program_facts {
     size_t arena_bytes, value_bytes;     /* planned; sum of all values without reuse */
     double convolution_flop, flop;       /* per run; flop = convolutions and matrix products */
     double prepare_seconds;              /* of compiling: kernels preparing themselves, as libraries do their primitives */
+    int64_t recomputed;                  /* instructions that run again for .memory_limit, also those within groups */
+    double recomputed_flop;              /* of these, per run; not in flop */
 } ht_program_facts;
 ht_program_facts ht_program_describe(const ht_program *program);
 

@@ -149,9 +149,9 @@ def damaged_ones(folder):
 
 def usage():
     code, lines, err = run()
-    result(code == 2 and not lines and "expected files" in err, "no files: exit code 2", err)
+    result(code == 2 and not lines and "expected FILE" in err, "no files: exit code 2", err)
     code, lines, err = run("--quick")
-    result(code == 2 and not lines and "no options" in err, "an option: exit code 2", err)
+    result(code == 2 and not lines and "--quick: no such option" in err, "an option: exit code 2", err)
     code, lines, err = run("--help")
     result(code == 0 and lines[0].startswith("usage: ") and not err, "--help", err)
 

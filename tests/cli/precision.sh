@@ -49,6 +49,9 @@ result "$(grep -q 'rounded the operands' bf16/report.html && ! grep -q 'certific
 train again --precision bf16 --certify 40 --threads 1
 result "$([ -n "$(hash_of bf16)" ] && [ "$(hash_of bf16)" = "$(hash_of again)" ] && echo 1)" \
     "the same state with one thread: $(hash_of bf16), $(hash_of again)"
+train less --precision bf16 --certify 40 --memory-limit 1100k
+result "$([ -n "$(hash_of less)" ] && [ "$(hash_of less)" = "$(hash_of again)" ] && echo 1)" \
+    "the same state where a round is computed in less memory: $(hash_of less)$(cat less.err)"
 train plain
 difference=$(awk -v a="$(dice bf16)" -v b="$(dice plain)" 'BEGIN { d = a - b; print d < 0 ? -d : d }')
 result "$(awk -v d="$difference" -v a="$(dice bf16)" 'BEGIN { if (a > 0.4 && d < 0.25) print 1 }')" \

@@ -150,7 +150,7 @@ def profile_of_training(folder):
     result(near(whole, sum(e["dur"] for e in steps) * 1e-3, len(steps)), "its trace and its table agree", whole)
     read_flame(os.path.join(profile, "round.svg"), "training")
     done = subprocess.run([GENSEG, *words, "--out", run + "2", "--profile", MAKER], capture_output=True, text=True)
-    result(done.returncode == 1 and "a file of that name" in done.stderr and done.stderr.count("\n") == 1,
+    result(done.returncode == 2 and "expected a folder" in done.stderr and not os.path.exists(run + "2") and done.stderr.count("\n") == 1,
            "a folder that cannot be made is said before training", done.stderr)
 
 

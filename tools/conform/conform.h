@@ -32,7 +32,7 @@ void conform_procedure(conform_case *c);
 
 /** One metadata value in c->text; EINVALID if the file has none. */
 ht_status conform_metadata(conform_case *c, const char *key, ht_error *error);
-/** One metadata value parsed as JSON, which must be an object ("order": or a list); NULL and the case's error if not. You own the result. */
+/** One metadata value parsed as JSON: an object ("order": or a list), which the caller owns; else NULL and the case's error. */
 json_t *conform_json(conform_case *c, const char *key);
 
 /** Index of a tensor of the file, or -1. */

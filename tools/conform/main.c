@@ -49,8 +49,8 @@ int main(int count, char **arguments)
         return 0;
     }
     if (count < 2 || arguments[1][0] == '-') {
-        fprintf(stderr, "ht-conform: %s; expected files; see ht-conform --help\n",
-                count < 2 ? "there are no files" : "there are no options");
+        fprintf(stderr, "ht-conform: %.80s: %s; expected FILE.safetensors..., one case each; see ht-conform --help\n",
+                count < 2 ? "command line" : arguments[1], count < 2 ? "no file" : "no such option");
         return 2;
     }
     ht_error error = {HT_OK, ""};

@@ -143,7 +143,7 @@ void conform_operation(conform_case *c)
     if (conform_metadata(c, "op", &c->error) != HT_OK) return;
     const conform_row *row = conform_operation_row(c->text);
     if (!row) {
-        ht_fail(&c->error, HT_EINVALID, "unknown op \"%.64s\"", c->text);
+        ht_fail(&c->error, HT_EINVALID, "unknown op \"%.64s\"; expected one of docs/conformance.md", c->text);
         return;
     }
     json_t *attributes = conform_json(c, "attributes");

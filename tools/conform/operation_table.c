@@ -126,7 +126,8 @@ static ht_var logsumexp(const conform_call *call)
 #define BINARY(name) \
     static ht_var name##_row(const conform_call *call) { return ht_##name(X, call->in[1]); }
 UNARY(exp) UNARY(expm1) UNARY(log) UNARY(log1p) UNARY(sqrt) UNARY(square) UNARY(reciprocal) UNARY(sin) UNARY(cos)
-UNARY(erf) UNARY(erfc) UNARY(silu) UNARY(log_sigmoid) UNARY(tanh) UNARY(sigmoid) UNARY(softplus) UNARY(relu) UNARY(abs) UNARY(neg) UNARY(sum) UNARY(mean)
+UNARY(rsqrt) UNARY(erf) UNARY(erfc) UNARY(silu) UNARY(log_sigmoid) UNARY(tanh) UNARY(sigmoid) UNARY(softplus) UNARY(relu)
+UNARY(abs) UNARY(neg) UNARY(sum) UNARY(mean)
 BINARY(add) BINARY(sub) BINARY(mul) BINARY(div) BINARY(maximum) BINARY(minimum)
 
 static ht_var leaky_relu(const conform_call *call) { return ht_leaky_relu(X, real(call, "slope", 0.01)); }
@@ -222,7 +223,7 @@ static const conform_row table[] = {
     {"log_softmax", log_softmax, 1, 0, "axis"},
     {"logsumexp", logsumexp, 1, 0, "axis"},
     POINTWISE(relu, 1), POINTWISE(softplus, 1), POINTWISE(tanh, 1), POINTWISE(sigmoid, 1), POINTWISE(exp, 1),
-    POINTWISE(expm1, 1), POINTWISE(log, 1), POINTWISE(log1p, 1), POINTWISE(sqrt, 1), POINTWISE(square, 1),
+    POINTWISE(expm1, 1), POINTWISE(log, 1), POINTWISE(log1p, 1), POINTWISE(sqrt, 1), POINTWISE(rsqrt, 1), POINTWISE(square, 1),
     POINTWISE(reciprocal, 1), POINTWISE(sin, 1), POINTWISE(cos, 1), POINTWISE(abs, 1), POINTWISE(neg, 1),
     POINTWISE(sum, 1), POINTWISE(mean, 1),
     POINTWISE(add, 2), POINTWISE(sub, 2), POINTWISE(mul, 2), POINTWISE(div, 2), POINTWISE(maximum, 2), POINTWISE(minimum, 2),

@@ -39,6 +39,7 @@ COMPOSITION(instance_norm, with_inputs(tape, store, instance_norm, in, 0))
 COMPOSITION(dense, with_inputs(tape, store, dense, in, 0))
 COMPOSITION(layer_conv, with_inputs(tape, store, convolution, in, 0))
 COMPOSITION(layer_up, with_inputs(tape, store, up, in, 0))
+COMPOSITION(drop_path, nn_drop_path(nn_open(tape, store, .seed = 1), "layer", in[0], 0.5))
 COMPOSITION(dropout, nn_dropout(nn_open(tape, store, .seed = 1), "layer", in[0], 0.3))
 
 COMPOSITION(layer_norm, ht_layer_norm(in[0], in[1], in[2]))
@@ -60,6 +61,16 @@ COMPOSITION(l1_loss, ht_mean(ht_abs(ht_sub(in[0], in[1]))))
 COMPOSITION(maximum, ht_maximum(in[0], in[1]))
 COMPOSITION(minimum, ht_minimum(in[0], in[1]))
 COMPOSITION(relu, ht_relu(in[0]))
+COMPOSITION(gelu, ht_gelu(in[0]))
+COMPOSITION(gelu_tanh, ht_gelu_tanh(in[0]))
+COMPOSITION(silu, ht_silu(in[0]))
+COMPOSITION(elu, ht_elu(in[0], 0.75))
+COMPOSITION(log_sigmoid, ht_log_sigmoid(in[0]))
+COMPOSITION(clamp, ht_clamp(in[0], -0.25, 0.5))
+COMPOSITION(less, ht_mul(ht_less(in[0], in[1]), in[0]))
+COMPOSITION(greater_equal, ht_mul(ht_greater_equal(in[0], in[1]), in[0]))
+COMPOSITION(less_equal, ht_mul(ht_less_equal(in[0], in[1]), in[1]))
+COMPOSITION(not_equal, ht_mul(ht_not_equal(ht_round(in[0]), ht_round(in[1])), in[0]))
 COMPOSITION(norm, ht_norm(ht_list(in[0], in[1])))
 COMPOSITION(unit, ht_unit(ht_list(in[0], in[1])).at[0])
 COMPOSITION(dot, ht_dot(ht_list(in[0], in[1]), ht_list(in[2], in[3])))
@@ -123,6 +134,20 @@ const gradcheck_composite gradcheck_composites[] = {
     {"maximum", GRADCHECK_LIGHT, 2, {IMAGE, {4, {1, 3, 1, 1}}}, 0, 0, record_maximum},
     {"minimum", GRADCHECK_LIGHT, 2, {MATRIX, MATRIX}, 0, 0, record_minimum},
     {"relu", GRADCHECK_LIGHT, 1, {IMAGE}, 0, 0, record_relu},
+    {"gelu", GRADCHECK_LIGHT, 1, {MATRIX}, -2, 2, record_gelu},
+    {"gelu", GRADCHECK_LIGHT, 1, {VECTOR}, -6, -2, record_gelu},
+    {"gelu_tanh", GRADCHECK_LIGHT, 1, {MATRIX}, -4, 4, record_gelu_tanh},
+    {"silu", GRADCHECK_LIGHT, 1, {MATRIX}, -4, 4, record_silu},
+    {"silu", GRADCHECK_LIGHT, 1, {VECTOR}, -40, 40, record_silu},
+    {"elu", GRADCHECK_LIGHT, 1, {MATRIX}, -4, 4, record_elu},
+    {"log_sigmoid", GRADCHECK_LIGHT, 1, {MATRIX}, -4, 4, record_log_sigmoid},
+    {"log_sigmoid", GRADCHECK_LIGHT, 1, {VECTOR}, -40, 40, record_log_sigmoid},
+    {"clamp", GRADCHECK_LIGHT, 1, {MATRIX}, 0, 0, record_clamp},
+    {"less", GRADCHECK_LIGHT, 2, {MATRIX, {2, {3, 1}}}, 0, 0, record_less},
+    {"greater_equal", GRADCHECK_LIGHT, 2, {MATRIX, {2, {3, 1}}}, 0, 0, record_greater_equal},
+    {"less_equal", GRADCHECK_LIGHT, 2, {MATRIX, MATRIX}, 0, 0, record_less_equal},
+    {"not_equal", GRADCHECK_LIGHT, 2, {MATRIX, MATRIX}, -3, 3, record_not_equal},
+    {"drop_path", GRADCHECK_LIGHT, 1, {IMAGE}, 0, 0, record_drop_path},
     {"norm", GRADCHECK_MIDDLE, 2, {MATRIX, VECTOR}, 0, 0, record_norm},
     {"unit", GRADCHECK_MIDDLE, 2, {MATRIX, VECTOR}, 0, 0, record_unit},
     {"dot", GRADCHECK_MIDDLE, 4, {MATRIX, VECTOR, MATRIX, VECTOR}, 0, 0, record_dot},

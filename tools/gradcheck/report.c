@@ -59,7 +59,7 @@ void gradcheck_write_json(const gradcheck_report *report, FILE *file)
         fprintf(file, "%s\n  {\"name\": \"%s\", \"checks\": %" PRId64 ", \"failed\": %" PRId64 ", \"skipped\": %" PRId64
                 ", \"worst\": ", i ? "," : "", row->name, row->checks, row->failed, row->skipped);
         write_number(row->worst, file);
-        fprintf(file, ", \"pointwise\": %s, \"message\": \"", row->op && row->op->kind == HTI_POINTWISE ? "true" : "false");
+        fprintf(file, ", \"pointwise\": %s, \"message\": \"", row->pointwise ? "true" : "false");
         write_escaped(row->message, false, file);
         fputs("\"}", file);
     }

@@ -15,8 +15,12 @@
 #define GRADCHECK_INPUTS 4
 #define GRADCHECK_ORDERS 3
 #define GRADCHECK_TOLERANCE 1e-9
+#define GRADCHECK_ILL 10 /* times that, at sizes made by rule: two numbers that nearly agree may be all of a norm's group */
 
-/* One way to record a subject; `store` is an empty one for layers that keep statistics. Inputs are random numbers in [low, high]; 0, 0 means -1 to 1. */
+/*
+ * One way to record a subject; `store` is an empty one for layers that keep statistics. Inputs are random numbers in
+ * [low, high]; 0, 0 means -1 to 1.
+ */
 typedef struct gradcheck_variant {
     char name[96];
     int32_t inputs;
@@ -24,7 +28,7 @@ typedef struct gradcheck_variant {
     double low, high, tolerance; /* tolerance of differences; 0: GRADCHECK_TOLERANCE */
     ht_var (*record)(ht_tape *tape, ht_store *store, const ht_var *in, const void *context);
     const void *context;
-    bool generated;              /* of a shape that the author of the op did not write */
+    bool generated;              /* of a shape that the author of the op did not write: may be refused, in clear words */
 } gradcheck_variant;
 
 typedef struct gradcheck_variants {
@@ -62,6 +66,8 @@ bool gradcheck_known(const char *name);
 /* Samples of the op, the same at other shapes and ranges, and what the generators add. */
 void gradcheck_variants_of(const hti_op *op, gradcheck_variants *list);
 gradcheck_variant gradcheck_variant_of(const hti_sample *sample);
+/* The variant at sizes 0 and 1: each size that its shapes have, wherever it stands. */
+void gradcheck_add_sizes(gradcheck_variants *list, gradcheck_variant variant);
 /* The generators: none for most ops. */
 void gradcheck_add_convolutions(const hti_op *op, gradcheck_variants *list);
 void gradcheck_add_products(const hti_op *op, gradcheck_variants *list);
@@ -86,6 +92,7 @@ typedef struct gradcheck_options {
 typedef struct gradcheck_row {
     char name[64];
     const hti_op *op;       /* NULL for a composition */
+    bool pointwise;
     int64_t checks, failed, skipped;
     double worst, seconds;
     char message[HT_MESSAGE_BYTES + 128]; /* first failure, else first skip, else "" */
@@ -112,6 +119,9 @@ __attribute__((format(printf, 3, 4)))
 #endif
 void gradcheck_note(gradcheck_row *row, bool good, const char *format, ...);
 
+/* Whether a refusal names its place, what it was given and what was expected. */
+bool gradcheck_refusal_is_clear(const ht_error *error);
+
 /* What a variant is on a fresh tape. value: the sum of the result's elements times fixed numbers. */
 typedef struct gradcheck_record {
     ht_tape *tape;
@@ -128,6 +138,10 @@ double gradcheck_unit(uint64_t key, uint64_t stream, int64_t i);
 /* f32 against f64: the value and the first derivatives. */
 void gradcheck_single_run(const gradcheck_options *options, const gradcheck_variant *variant, int32_t draws,
                           gradcheck_row *row);
+
+/* Values and derivatives against judges that know no rule; at most a few of the draws. */
+void gradcheck_oracles_run(const gradcheck_options *options, const gradcheck_variant *variant, int32_t draws,
+                           gradcheck_row *row);
 
 /* How to see a row's failure again. */
 void gradcheck_command(const gradcheck_options *options, const gradcheck_row *row, FILE *file);

@@ -91,7 +91,7 @@ static bool read_problem(hti_conv_face face, const hti_conv_attributes *a, const
         if (f->step[k] < 1 || f->pad[k] < 0 || f->dilation[k] < 1) return false;
         if (f->image[k] < 1 || f->kernel[k] < 1 || f->out[k] < 1) return false;
     }
-    return f->batch > 0 && f->batch == y[0] && f->filters == w[0] && f->channels > 0 &&
+    return f->batch >= 0 && f->batch == y[0] && f->filters == w[0] && f->channels > 0 &&
            f->channels % f->groups == 0 && f->filters % f->groups == 0 && w[1] == f->channels / f->groups &&
            o.x->dtype == o.w->dtype && o.x->dtype == o.y->dtype;
 }
@@ -135,6 +135,7 @@ ht_status hti_conv_prepare(const hti_conv_method *method, hti_conv_face face, co
         if (rounded && (!method || method == &hti_conv_onednn)) status = prepare_rounded(s, in, choice);
         for (int32_t k = 0; k < count && status == HT_EUNSUPPORTED; k++) {
             if (method && method != all[k]) continue;
+            if (s->problem.frame.batch == 0 && all[k] != &hti_conv_reference) continue; /* nothing to be fast at */
             *choice = (hti_choice){0};
             status = all[k]->prepare(&s->problem, &s->own, choice);
             s->method = all[k];

@@ -61,7 +61,7 @@ static ht_status run_reference(void *own, const hti_conv_problem *problem, const
                       ? (double)f->batch * (double)f->out[0] * (double)f->out[1] * (double)f->out[2]
                       : (double)f->channels / (double)f->groups * (double)f->kernel[0] * (double)f->kernel[1] *
                             (double)f->kernel[2];
-    int64_t grain = each < 32768 ? (int64_t)(32768 / each) + 1 : 1;
+    int64_t grain = each < 1 ? 32768 : each < 32768 ? (int64_t)(32768 / each) + 1 : 1; /* an empty batch has 0 each */
     hti_parallel_for(run->threads, ht_shape_count(run->out->shape), grain, run_elements, &l);
     return HT_OK;
 }

@@ -22,7 +22,7 @@
 static const hti_kernel *const kernels[HTI_OPS] = {
     [HTI_OP_truncate] = &hti_cpu_cast, /* the same conversion, by other rules on the tape */
     ENTRY(stop), ENTRY(cast), ENTRY(affine), ENTRY(exp), ENTRY(expm1), ENTRY(log), ENTRY(log1p), ENTRY(sqrt),
-    ENTRY(safe_sqrt), ENTRY(square), ENTRY(reciprocal), ENTRY(pow), ENTRY(sin), ENTRY(cos), ENTRY(tanh),
+    ENTRY(safe_sqrt), ENTRY(rsqrt), ENTRY(square), ENTRY(reciprocal), ENTRY(pow), ENTRY(sin), ENTRY(cos), ENTRY(tanh),
     ENTRY(sigmoid), ENTRY(erf), ENTRY(erfc), ENTRY(softplus), ENTRY(leaky_relu), ENTRY(leaky_gate), ENTRY(abs), ENTRY(sign), ENTRY(round),
     ENTRY(positive), ENTRY(add), ENTRY(sub), ENTRY(mul), ENTRY(div), ENTRY(greater), ENTRY(equal), ENTRY(shift), ENTRY(where), ENTRY(sum_to),
     ENTRY(broadcast_to), ENTRY(argmax), ENTRY(max_along), ENTRY(reshape), ENTRY(permute), ENTRY(slice), ENTRY(pad),

@@ -52,6 +52,54 @@ typedef struct tile_context {
     int64_t tiles;         /* per matrix */
 } tile_context;
 
+/* Eight lines of eight numbers, each step interleaving what lies 1, 2 and 4 lines apart. */
+#define SQUARE 8
+typedef int32_t lanes __attribute__((vector_size(SQUARE * sizeof(int32_t))));
+
+static inline void copy_square(int32_t *y, int64_t y_stride, const int32_t *x, int64_t x_stride)
+{
+    lanes a[SQUARE], b[SQUARE];
+    for (int32_t i = 0; i < SQUARE; i++) memcpy(&a[i], x + i * x_stride, sizeof a[i]);
+    for (int32_t i = 0; i < 8; i += 2) {
+        b[i] = __builtin_shufflevector(a[i], a[i + 1], 0, 8, 2, 10, 4, 12, 6, 14);
+        b[i + 1] = __builtin_shufflevector(a[i], a[i + 1], 1, 9, 3, 11, 5, 13, 7, 15);
+    }
+    for (int32_t i = 0; i < 8; i += i % 4 == 1 ? 3 : 1) {
+        a[i] = __builtin_shufflevector(b[i], b[i + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+        a[i + 2] = __builtin_shufflevector(b[i], b[i + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+    }
+    for (int32_t i = 0; i < 4; i++) {
+        b[i] = __builtin_shufflevector(a[i], a[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+        b[i + 4] = __builtin_shufflevector(a[i], a[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+    }
+    for (int32_t i = 0; i < SQUARE; i++) memcpy(y + i * y_stride, &b[i], sizeof b[i]);
+}
+
+/* A tile of four-byte numbers: whole squares in registers, and what is left over number by number. */
+static void copy_squares(const hti_span *tile, hti_span_function copy)
+{
+    const int64_t rows = tile->rows / SQUARE * SQUARE, n = tile->n / SQUARE * SQUARE;
+    int32_t *y = tile->at[0];
+    const int32_t *x = tile->at[1];
+    const int64_t y_stride = tile->outer[0], x_stride = tile->inner[1];
+    for (int64_t k = 0; k < n; k += SQUARE)
+        for (int64_t r = 0; r < rows; r += SQUARE) copy_square(y + r * y_stride + k, y_stride, x + k * x_stride + r, x_stride);
+    hti_span rest = *tile;
+    if (n < tile->n) {
+        rest.at[0] = y + n;
+        rest.at[1] = (int32_t *)(uintptr_t)(x + n * x_stride);
+        rest.n = tile->n - n;
+        copy(&rest);
+    }
+    if (rows < tile->rows && n > 0) {
+        rest.at[0] = y + rows * y_stride;
+        rest.at[1] = (int32_t *)(uintptr_t)(x + rows);
+        rest.rows = tile->rows - rows;
+        rest.n = n;
+        copy(&rest);
+    }
+}
+
 static void copy_tiles(void *context, int64_t begin, int64_t end)
 {
     const tile_context *c = context;
@@ -71,7 +119,8 @@ static void copy_tiles(void *context, int64_t begin, int64_t end)
             span.outer[i] = loop->stride[i][row];
             span.inner[i] = loop->stride[i][column];
         }
-        c->copy(&span);
+        if (c->bytes == 4 && span.inner[0] == 1 && span.outer[1] == 1) copy_squares(&span, c->copy);
+        else c->copy(&span);
     }
 }
 

@@ -66,10 +66,38 @@
     UNARY_LOOP(name, f32, float, float, float) UNARY_LOOP(name, f64, double, double, double)
 #define REAL_BINARY(name) BINARY_LOOP(name, f32, float) BINARY_LOOP(name, f64, double)
 HTI_UNARY_KERNELS(REAL_UNARY)
-REAL_UNARY(inverse_sqrt)
 HTI_BINARY_KERNELS(REAL_BINARY)
 WHERE_LOOP(f32, float)
 WHERE_LOOP(f64, double)
+
+/* sin and cos of f32: where every element is small there is a vector loop; else each element asks for itself. */
+static bool all_near(const hti_span *span)
+{
+    const int64_t n = span->n, sa = span->inner[1];
+    int32_t far = 0;
+    for (int64_t r = 0; r < span->rows; r++) {
+        const float *a = (const float *)span->at[1] + r * span->outer[1];
+        if (sa == 1)
+            for (int64_t i = 0; i < n; i++) far |= !(fabsf(a[i]) <= HTI_TURN_MOST);
+        else
+            for (int64_t i = 0; i < n; i++) far |= !(fabsf(a[i * sa]) <= HTI_TURN_MOST);
+    }
+    return !far;
+}
+#define NEAR_LOOP(name)                                                  \
+    static inline float k_##name##_near_f32(float x, float p, float q)   \
+    {                                                                    \
+        (void)p, (void)q;                                                \
+        return math_##name##_near(x);                                    \
+    }                                                                    \
+    UNARY_LOOP(name##_near, f32, float, float, float)                    \
+    static void name##_either(const hti_span *span)                      \
+    {                                                                    \
+        if (all_near(span)) name##_near_f32(span);                       \
+        else name##_f32(span);                                           \
+    }
+NEAR_LOOP(sin)
+NEAR_LOOP(cos)
 
 UNARY_LOOP(stop, i32, int32_t, int32_t, double)
 UNARY_LOOP(affine, i32, int32_t, int32_t, double)
@@ -137,7 +165,7 @@ static hti_span_call choose_pow(const void *attributes, ht_dtype dtype)
     else if (exponent == 1) set = (loop_set){stop_f32, stop_f64, NULL};
     else if (exponent == 0.5) set = (loop_set){sqrt_f32, sqrt_f64, NULL};
     else if (exponent == -1) set = (loop_set){reciprocal_f32, reciprocal_f64, NULL};
-    else if (exponent == -0.5) set = (loop_set){inverse_sqrt_f32, inverse_sqrt_f64, NULL};
+    else if (exponent == -0.5) set = (loop_set){rsqrt_f32, rsqrt_f64, NULL};
     return call_of(set, dtype, attributes);
 }
 
@@ -155,13 +183,14 @@ static ht_status run_cast(const hti_run *run)
     static const hti_pointwise pointwise_##name = {choose_##name};                            \
     const hti_kernel hti_cpu_##name = {                                                       \
         .run = run_##name, .order = HTI_FOLLOW, .views = HTI_ANY_VIEW, .pointwise = &pointwise_##name};
-#define LOOPS(name, integer, numbers)                                                         \
+#define LOOPS_BY(name, f32, integer, numbers)                                                 \
     static hti_span_call choose_##name(const void *attributes, ht_dtype dtype)                \
     {                                                                                         \
         (void)attributes;                                                                     \
-        return call_of((loop_set){name##_f32, name##_f64, integer}, dtype, numbers);          \
+        return call_of((loop_set){f32, name##_f64, integer}, dtype, numbers);                 \
     }                                                                                         \
     KERNEL(name)
+#define LOOPS(name, integer, numbers) LOOPS_BY(name, name##_f32, integer, numbers)
 #define PLAIN(name) LOOPS(name, NULL, NULL)
 #define INTEGER_TOO(name) LOOPS(name, name##_i32, NULL)
 
@@ -173,11 +202,12 @@ PLAIN(log)
 PLAIN(log1p)
 PLAIN(sqrt)
 PLAIN(safe_sqrt)
+PLAIN(rsqrt)
 PLAIN(square)
 PLAIN(reciprocal)
 KERNEL(pow)
-PLAIN(sin)
-PLAIN(cos)
+LOOPS_BY(sin, sin_either, NULL, NULL)
+LOOPS_BY(cos, cos_either, NULL, NULL)
 PLAIN(tanh)
 PLAIN(sigmoid)
 PLAIN(erf)

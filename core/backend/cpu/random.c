@@ -83,6 +83,7 @@ static ht_status draw(const hti_run *run, uint64_t stream, hti_body f32, hti_bod
     const ht_dtype dtype = run->out->dtype;
     const bool dense = hti_is_row_major(run->out);
     if (dtype != HT_F32 && dtype != HT_F64) return HT_EDTYPE;
+    if (ht_shape_count(run->out->shape) == 0) return HT_OK;
     if (!dense && !run->scratch) return HT_EINTERNAL;
     draw_context c = {.key = attributes->key, .probability = attributes->probability};
     if (run->inputs > 0) {

@@ -219,23 +219,135 @@ LINE_LOOP(argmax, f64, double, int32_t)
 LINE_LOOP(max, f32, float, float)
 LINE_LOOP(max, f64, double, double)
 
-static ht_status run_lines(const hti_run *run, ht_dtype result, hti_body f32, hti_body f64)
+/* The same of a row-major x: [outer][n][inner]. Lanes go over columns, or over parts of a line. */
+typedef struct dense_context {
+    int64_t n, inner, tiles;
+    const void *x;
+    void *y;
+} dense_context;
+
+/* Where the largest of a task's columns goes, and from where; how many columns it has. */
+static int64_t columns_of(const dense_context *c, int64_t task, int64_t *from, int64_t *to)
+{
+    const int64_t column = task % c->tiles * COLUMNS, outer = task / c->tiles;
+    *from = outer * c->n * c->inner + column;
+    *to = outer * c->inner + column;
+    return c->inner - column < COLUMNS ? c->inner - column : COLUMNS;
+}
+
+#define MAX_LANES 32
+#define LEAST_COLUMNS 8 /* with fewer side by side, each goes by itself */
+#define DENSE_LOOPS(S, T)                                                                     \
+    static inline void keep_larger_##S(T *best, const T *x, int64_t n)                        \
+    {                                                                                         \
+        HTI_EACH({                                                                            \
+            const T v = x[i], old = best[i];                                                  \
+            best[i] = k_beats_##S(v, old) ? v : old;                                          \
+        });                                                                                   \
+    }                                                                                         \
+    static void max_columns_##S(void *context, int64_t begin, int64_t end)                    \
+    {                                                                                         \
+        const dense_context *c = context;                                                     \
+        for (int64_t task = begin; task < end; task++) {                                      \
+            int64_t from, to;                                                                 \
+            const int64_t n = columns_of(c, task, &from, &to);                                \
+            const T *x = (const T *)c->x + from;                                              \
+            T *y = (T *)c->y + to;                                                            \
+            memcpy(y, x, (size_t)n * sizeof *y);                                              \
+            for (int64_t k = 1; k < c->n; k++) {                                              \
+                x += c->inner;                                                                \
+                keep_larger_##S(y, x, n);                                                     \
+            }                                                                                 \
+        }                                                                                     \
+    }                                                                                         \
+    static void argmax_columns_##S(void *context, int64_t begin, int64_t end)                 \
+    {                                                                                         \
+        const dense_context *c = context;                                                     \
+        for (int64_t task = begin; task < end; task++) {                                      \
+            int64_t from, to;                                                                 \
+            const int64_t n = columns_of(c, task, &from, &to);                                \
+            const T *x = (const T *)c->x + from;                                              \
+            int32_t *y = (int32_t *)c->y + to;                                                \
+            T best[COLUMNS];                                                                  \
+            memcpy(best, x, (size_t)n * sizeof *best);                                        \
+            memset(y, 0, (size_t)n * sizeof *y);                                              \
+            for (int32_t k = 1; k < c->n; k++) {                                              \
+                x += c->inner;                                                                \
+                HTI_EACH({                                                                    \
+                    const int beats = k_beats_##S(x[i], best[i]);                             \
+                    best[i] = beats ? x[i] : best[i];                                         \
+                    y[i] = beats ? k : y[i];                                                  \
+                });                                                                           \
+            }                                                                                 \
+        }                                                                                     \
+    }                                                                                         \
+    /* Of zeros and of NaNs the first counts, which lanes do not know. */                     \
+    static T max_of_line_##S(const T *x, int64_t n)                                           \
+    {                                                                                         \
+        if (n < 2 * MAX_LANES) return k_max_##S(x, n, 1);                                     \
+        T lane[MAX_LANES];                                                                    \
+        memcpy(lane, x, sizeof lane);                                                         \
+        for (int64_t at = MAX_LANES; at + MAX_LANES <= n; at += MAX_LANES) keep_larger_##S(lane, x + at, MAX_LANES); \
+        keep_larger_##S(lane, x + n - MAX_LANES, MAX_LANES);                                  \
+        for (int32_t half = MAX_LANES / 2; half > 0; half /= 2) keep_larger_##S(lane, lane + half, half); \
+        int64_t first = 0;                                                                    \
+        if (lane[0] < (T)0 || lane[0] > (T)0) return lane[0];                                 \
+        while (x[first] != lane[0] && x[first] == x[first]) first++;                          \
+        return x[first];                                                                      \
+    }                                                                                         \
+    static void max_lines_##S(void *context, int64_t begin, int64_t end)                      \
+    {                                                                                         \
+        const dense_context *c = context;                                                     \
+        for (int64_t i = begin; i < end; i++) ((T *)c->y)[i] = max_of_line_##S((const T *)c->x + i * c->n, c->n); \
+    }                                                                                         \
+    static void argmax_lines_##S(void *context, int64_t begin, int64_t end)                   \
+    {                                                                                         \
+        const dense_context *c = context;                                                     \
+        for (int64_t i = begin; i < end; i++)                                                 \
+            ((int32_t *)c->y)[i] = k_argmax_##S((const T *)c->x + i * c->n, c->n, 1);         \
+    }
+DENSE_LOOPS(f32, float)
+DENSE_LOOPS(f64, double)
+
+/* The bodies of one op for a number type: of any strides, of lines and of columns of a row-major x. */
+typedef struct line_bodies {
+    hti_body any, lines, columns;
+} line_bodies;
+
+static ht_status run_lines(const hti_run *run, ht_dtype result, line_bodies f32, line_bodies f64)
 {
     const hti_tensor *x = &run->in[0], *y = run->out;
-    const int64_t axis = ((const hti_axis_attributes *)run->attributes)->axis;
+    const int64_t axis = ((const hti_axis_attributes *)run->attributes)->axis, outputs = ht_shape_count(y->shape);
     if (y->dtype != result || (x->dtype != HT_F32 && x->dtype != HT_F64)) return HT_EDTYPE;
+    const line_bodies body = x->dtype == HT_F32 ? f32 : f64;
+    dense_context dense = {.n = x->shape.dim[axis], .inner = 1, .x = x->data, .y = y->data};
+    for (int32_t k = (int32_t)axis + 1; k < x->shape.rank; k++) dense.inner *= x->shape.dim[k];
+    dense.tiles = ceiling(dense.inner, COLUMNS);
+    const bool columns = dense.inner > 1;
+    if (outputs > 0 && (!columns || dense.inner >= LEAST_COLUMNS) && hti_is_row_major(x) && hti_is_row_major(y)) {
+        const int64_t tasks = columns ? outputs / dense.inner * dense.tiles : outputs;
+        const int64_t work = dense.n * (columns && dense.inner > COLUMNS ? COLUMNS : dense.inner);
+        hti_parallel_for(run->threads, tasks, clamp(HTI_GRAIN / work, 1, HTI_GRAIN), columns ? body.columns : body.lines, &dense);
+        return HT_OK;
+    }
     line_context c = {.n = x->shape.dim[axis], .stride = x->stride[axis], .x = x->data, .y = y->data};
     for (int32_t k = 0; k < y->shape.rank; k++) {
         add_axis(&c.from, y->shape.dim[k], x->stride[k]);
         add_axis(&c.to, y->shape.dim[k], y->stride[k]);
     }
-    hti_parallel_for(run->threads, ht_shape_count(y->shape), clamp(HTI_GRAIN / c.n, 1, HTI_GRAIN),
-                     x->dtype == HT_F32 ? f32 : f64, &c);
+    hti_parallel_for(run->threads, outputs, clamp(HTI_GRAIN / c.n, 1, HTI_GRAIN), body.any, &c);
     return HT_OK;
 }
-
-static ht_status run_argmax(const hti_run *run) { return run_lines(run, HT_I32, argmax_f32, argmax_f64); }
-static ht_status run_max_along(const hti_run *run) { return run_lines(run, run->in[0].dtype, max_f32, max_f64); }
+static ht_status run_argmax(const hti_run *run)
+{
+    return run_lines(run, HT_I32, (line_bodies){argmax_f32, argmax_lines_f32, argmax_columns_f32},
+                     (line_bodies){argmax_f64, argmax_lines_f64, argmax_columns_f64});
+}
+static ht_status run_max_along(const hti_run *run)
+{
+    return run_lines(run, run->in[0].dtype, (line_bodies){max_f32, max_lines_f32, max_columns_f32},
+                     (line_bodies){max_f64, max_lines_f64, max_columns_f64});
+}
 
 const hti_kernel hti_cpu_sum_to = {
     .run = run_sum_to, .prepare = prepare_sum_to, .order = HTI_FOLLOW, .views = HTI_ANY_VIEW};

@@ -1,0 +1,111 @@
+/*
+ * Pointwise steps that only outputs and commits wait for are computed last, where that keeps less in memory. commit.c puts
+ * most of an optimiser's updates there after fusing; here they stand there before, so that recompute.c, which walks steps
+ * that are not fused yet, sees how long their gradients live. Steps that hang together by their results move together. It
+ * costs nothing and changes no number.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "plan/plan.h"
+
+typedef struct sorter {
+    ht_program *p;
+    int32_t *maker;       /* by buffer: the step that makes it; HTI_NOWHERE of what is not in the arena */
+    bool *early, *at_end; /* by buffer: read by a step that stays; read by outputs or commits */
+    int32_t *root;        /* by step: a step of its part, itself at last; HTI_NOWHERE of steps that stay */
+    int32_t *counted;     /* by buffer: the part that it was counted for last */
+    double *saved;        /* by part: bytes that live to the end now, less those that would */
+} sorter;
+
+static int32_t made_by(const ht_program *p, const hti_step *step)
+{
+    return step->out != HTI_NOWHERE ? p->values.at[step->out].buffer : step->packed;
+}
+
+static int32_t read_by(const ht_program *p, const hti_step *step, int32_t k)
+{
+    return hti_reads_packed(step, k) ? step->packed_for[k] : p->values.at[step->in[k]].buffer;
+}
+
+static int32_t part_of(sorter *s, int32_t step)
+{
+    while (s->root[step] != step) step = s->root[step] = s->root[s->root[step]];
+    return step;
+}
+
+static void mark(sorter *s)
+{
+    const ht_program *p = s->p;
+    for (int32_t b = 0; b < p->buffers.count; b++) s->maker[b] = s->counted[b] = HTI_NOWHERE;
+    for (int32_t i = 0; i < p->outputs; i++) s->at_end[p->values.at[p->output_values[i]].buffer] = true;
+    for (int32_t i = 0; i < p->commits.count; i++) s->at_end[p->values.at[p->commits.at[i].value].buffer] = true;
+    for (int32_t i = p->steps.count - 1; i >= 0; i--) {
+        const hti_step *step = &p->steps.at[i];
+        const int32_t made = made_by(p, step);
+        s->maker[made] = i;
+        const bool late = !s->early[made] && step->kind == HTI_STEP_OP && step->kernel->pointwise;
+        s->root[i] = late ? i : HTI_NOWHERE;
+        for (int32_t k = 0; !late && k < step->inputs; k++) s->early[read_by(p, step, k)] = true;
+    }
+}
+
+/* Joins what hangs together, then weighs each part. */
+static void weigh(sorter *s)
+{
+    const ht_program *p = s->p;
+    for (int32_t i = 0; i < p->steps.count; i++)
+        for (int32_t k = 0; s->root[i] != HTI_NOWHERE && k < p->steps.at[i].inputs; k++) {
+            const int32_t maker = s->maker[read_by(p, &p->steps.at[i], k)];
+            if (maker != HTI_NOWHERE && s->root[maker] != HTI_NOWHERE) s->root[part_of(s, maker)] = part_of(s, i);
+        }
+    for (int32_t i = 0; i < p->steps.count; i++) {
+        const hti_step *step = &p->steps.at[i];
+        if (s->root[i] == HTI_NOWHERE) continue;
+        const int32_t part = part_of(s, i), made = made_by(p, step);
+        if (s->at_end[made]) s->saved[part] += (double)p->buffers.at[made].bytes;
+        for (int32_t k = 0; k < step->inputs; k++) {
+            const int32_t read = read_by(p, step, k), maker = s->maker[read];
+            if (maker == HTI_NOWHERE || s->root[maker] != HTI_NOWHERE || s->counted[read] == part) continue;
+            s->counted[read] = part;
+            s->saved[part] -= (double)p->buffers.at[read].bytes;
+        }
+    }
+}
+
+/* False without memory. */
+static bool reorder(sorter *s)
+{
+    ht_program *p = s->p;
+    hti_step *sorted = calloc((size_t)p->steps.count + 1, sizeof *sorted);
+    int32_t count = 0;
+    for (int32_t late = 0; sorted && late < 2; late++)
+        for (int32_t i = 0; i < p->steps.count; i++)
+            if ((s->root[i] != HTI_NOWHERE && s->saved[part_of(s, i)] > 0) == late) sorted[count++] = p->steps.at[i];
+    if (!sorted) return false;
+    free(p->steps.at);
+    p->steps.at = sorted;
+    p->steps.room = p->steps.count;
+    return true;
+}
+
+ht_status hti_plan_late(ht_program *p, ht_error *error)
+{
+    const size_t buffers = (size_t)p->buffers.count + 1, steps = (size_t)p->steps.count + 1;
+    sorter s = {.p = p, .maker = calloc(buffers, sizeof *s.maker), .early = calloc(buffers, sizeof *s.early),
+                .at_end = calloc(buffers, sizeof *s.at_end), .counted = calloc(buffers, sizeof *s.counted),
+                .root = calloc(steps, sizeof *s.root), .saved = calloc(steps, sizeof *s.saved)};
+    bool fits = s.maker && s.early && s.at_end && s.counted && s.root && s.saved;
+    if (fits) {
+        mark(&s);
+        weigh(&s);
+        fits = reorder(&s);
+    }
+    free(s.maker);
+    free(s.early);
+    free(s.at_end);
+    free(s.counted);
+    free(s.root);
+    free(s.saved);
+    return fits ? HT_OK : ht_fail(error, HT_ENOMEM, "plan: the system gave no memory for the plan");
+}

@@ -1,0 +1,87 @@
+/*
+ * Offsets a second time, for arenas with holes in them: the largest buffers first, each at the lowest place where nothing
+ * lies that lives at the same time. Placing by steps (layout.c) is faster and as good where many values live at once; where
+ * few large ones do, it can leave a third of the arena empty.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "plan/plan.h"
+
+/* An arena larger than the bytes that live together by less than one part in so many is good enough. */
+#define WASTE 32
+
+static bool in_arena(const hti_buffer *b) { return !b->fixed && b->first != HTI_NOWHERE && b->bytes > 0; }
+
+ht_status hti_plan_peak(const ht_program *p, int32_t *step, size_t *bytes, ht_error *error)
+{
+    int64_t *change = calloc((size_t)p->steps.count + 2, sizeof *change), live = 0, most = 0;
+    if (!change) return ht_fail(error, HT_ENOMEM, "plan: the system gave no memory for the layout");
+    for (int32_t i = 0; i < p->buffers.count; i++) {
+        const hti_buffer *b = &p->buffers.at[i];
+        if (!in_arena(b)) continue;
+        change[b->first < p->steps.count ? b->first : p->steps.count] += (int64_t)hti_plan_rounded(b->bytes);
+        if (b->last < p->steps.count) change[b->last + 1] -= (int64_t)hti_plan_rounded(b->bytes);
+    }
+    *step = 0;
+    for (int32_t s = 0; s <= p->steps.count; s++) {
+        live += change[s];
+        if (live <= most) continue;
+        most = live;
+        *step = s < p->steps.count ? s : p->steps.count - 1;
+    }
+    *bytes = (size_t)most;
+    free(change);
+    return HT_OK;
+}
+
+static int larger_first(const void *a, const void *b)
+{
+    const hti_buffer *x = *(const hti_buffer *const *)a, *y = *(const hti_buffer *const *)b;
+    if (x->bytes != y->bytes) return x->bytes > y->bytes ? -1 : 1;
+    return x < y ? -1 : 1;
+}
+
+/* Where a buffer goes among those that are placed, which stand by their offsets; and its number among them. */
+static size_t find_place(const hti_buffer *b, hti_buffer *const *placed, const size_t *offset, int32_t count, int32_t *number)
+{
+    size_t end = 0;
+    *number = count;
+    for (int32_t i = 0; i < count; i++) {
+        if (placed[i]->first > b->last || b->first > placed[i]->last) continue;
+        if (offset[i] >= end && offset[i] - end >= hti_plan_rounded(b->bytes)) break;
+        if (offset[i] + hti_plan_rounded(placed[i]->bytes) > end) end = offset[i] + hti_plan_rounded(placed[i]->bytes);
+    }
+    for (*number = 0; *number < count && offset[*number] < end;) ++*number;
+    return end;
+}
+
+ht_status hti_plan_squeeze(ht_program *p, ht_error *error)
+{
+    int32_t step, count = 0;
+    size_t live, end = 0;
+    if (hti_plan_peak(p, &step, &live, error) != HT_OK) return error->status;
+    if (p->arena_bytes - live <= live / WASTE) return HT_OK;
+    const size_t room = (size_t)p->buffers.count + 1;
+    hti_buffer **order = calloc(room, sizeof *order), **placed = calloc(room, sizeof *placed);
+    size_t *offset = calloc(room, sizeof *offset);
+    const bool fits = order && placed && offset;
+    for (int32_t i = 0; fits && i < p->buffers.count; i++)
+        if (in_arena(&p->buffers.at[i])) order[count++] = &p->buffers.at[i];
+    if (fits) qsort(order, (size_t)count, sizeof *order, larger_first);
+    for (int32_t i = 0; fits && i < count && end < p->arena_bytes; i++) {
+        int32_t number;
+        const size_t at = find_place(order[i], placed, offset, i, &number);
+        memmove(&placed[number + 1], &placed[number], (size_t)(i - number) * sizeof *placed);
+        memmove(&offset[number + 1], &offset[number], (size_t)(i - number) * sizeof *offset);
+        placed[number] = order[i];
+        offset[number] = at;
+        if (at + hti_plan_rounded(order[i]->bytes) > end) end = at + hti_plan_rounded(order[i]->bytes);
+    }
+    for (int32_t i = 0; fits && i < count && end < p->arena_bytes; i++) placed[i]->offset = offset[i];
+    if (fits && end < p->arena_bytes) p->arena_bytes = p->facts.arena_bytes = end;
+    free(order);
+    free(placed);
+    free(offset);
+    return fits ? HT_OK : ht_fail(error, HT_ENOMEM, "plan: the system gave no memory for the layout");
+}
