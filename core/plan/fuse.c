@@ -286,7 +286,7 @@ static int32_t join_makers(fuser *f, const hti_step *step, const space *s)
     for (int32_t k = 0; k < step->inputs; k++) {
         const hti_value *value = value_of(f, step->in[k]);
         const int32_t maker = f->maker[value->buffer];
-        if (maker == HTI_NOWHERE) continue;
+        if (maker == HTI_NOWHERE || hti_reads_packed(step, k)) continue;
         open_group *g = &f->open[maker];
         const bool fits = s && same_space(s, &g->space) && dense_in(s, value);
         if (fits && maker == target) continue;
@@ -383,7 +383,8 @@ static void count_uses(fuser *f)
     const ht_program *p = f->program;
     for (int32_t i = 0; i < p->buffers.count; i++) f->maker[i] = HTI_NOWHERE;
     for (int32_t s = 0; s < p->steps.count; s++)
-        for (int32_t k = 0; k < step_of(f, s)->inputs; k++) f->uses[value_of(f, step_of(f, s)->in[k])->buffer]++;
+        for (int32_t k = 0; k < step_of(f, s)->inputs; k++)
+            f->uses[value_of(f, step_of(f, s)->in[k])->buffer] += !hti_reads_packed(step_of(f, s), k);
     for (int32_t i = 0; i < p->outputs; i++) f->uses[value_of(f, p->output_values[i])->buffer]++;
     for (int32_t i = 0; i < p->commits.count; i++) f->uses[value_of(f, p->commits.at[i].value)->buffer]++;
 }
