@@ -113,7 +113,8 @@ static json_t *work(void *context, ht_error *error)
         ht_var cotangent = ht_input(tape, "cotangent", ht_var_shape(y));
         ht_vars outputs = ht_vars_join(ht_list(y), ht_vjp(ht_list(y), ht_list(cotangent), inputs));
         ht_program *program = ht_compile(tape, device, outputs, .error = error, .profile = 1,
-                                         .convolution = (ht_convolution)o->convolution);
+                                         .convolution = (ht_convolution)o->convolution,
+                                         .precision = (ht_precision)o->precision);
         for (int32_t i = 0; program && i < inputs.count; i++) fill(program, inputs.at[i], i ? "second" : "first", error);
         if (program) fill(program, cotangent, "cotangent", error);
         if (program && error->status == HT_OK) rows = run(program, job->options->repeat, error);

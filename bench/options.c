@@ -23,6 +23,7 @@ static const option table[] = {
     {"--hypergradient", "H", "mlo.hypergradient", "none, finite-difference, eq9 or total; default eq9"},
     {"--search", "S", "model.search", "cells that are searched: encoder, decoder or both; default both"},
     {"--convolution", "C", "convolution", "auto or direct; default auto"},
+    {"--precision", "P", "precision", "f32, or bf16 for the operands of convolutions and products; default f32"},
     {"--memory-limit", "BYTES", "memory_limit", "most for what our round computes, as 500M or 2G; default: no limit"},
     {"--repeat", "N", NULL, "measurements, of which the median counts; default 3"},
     {"--device", "D", "device", "where to compute; default auto"},

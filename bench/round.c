@@ -184,6 +184,7 @@ static void prepare(bench_case *c)
     start = bench_now();
     c->program = ht_compile(c->levels.tape, c->device, outputs, .error = c->error, .profile = 1,
                             .convolution = (ht_convolution)c->options->config.convolution,
+                            .precision = (ht_precision)c->options->config.precision,
                             .memory_limit = (size_t)c->options->config.memory_limit);
     c->compile_seconds = bench_now() - start;
     for (int32_t i = 0; c->program && i < ht_store_count(c->given); i++)

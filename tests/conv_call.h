@@ -1,6 +1,6 @@
 /*
  * One convolution called as the planner calls it: prepare, pack, run, release, with guarded memory that holds NaN
- * before. For test_conv.c; not a test by itself.
+ * before. For test_conv.c and test_bf16.c; not a test by itself.
  */
 #ifndef TESTS_CONV_CALL_H
 #define TESTS_CONV_CALL_H
@@ -18,6 +18,7 @@ typedef struct conv_case {
     int64_t batch, channels, filters;
     int64_t image[3], kernel[3], stride[3], pad[3], dilation[3];
     ht_convolution convolution;
+    ht_precision precision;
 } conv_case;
 
 typedef struct conv_plan {
@@ -25,7 +26,7 @@ typedef struct conv_plan {
     hti_conv_attributes attributes;
     hti_tensor in[2], out;
     hti_choice choice;
-    void *packed, *scratch;
+    void *packed[2], *scratch;
     int32_t threads;
 } conv_plan;
 
@@ -85,6 +86,7 @@ static inline ht_status conv_plan_make(conv_plan *p, const conv_case *c, hti_con
     static const int32_t which[3][3] = {{0, 1, 2}, {2, 1, 0}, {0, 2, 1}};
     *p = (conv_plan){.kernel = table[face], .threads = threads};
     p->choice.convolution = c->convolution;
+    p->choice.precision = c->precision;
     p->attributes.axes = c->axes;
     p->attributes.groups = c->groups;
     for (int32_t k = 0; k < c->axes; k++) {
@@ -102,33 +104,35 @@ static inline ht_status conv_plan_make(conv_plan *p, const conv_case *c, hti_con
                : p->kernel->prepare(&p->attributes, p->in, 2, &p->out, threads, &p->choice, error);
     if (status != HT_OK) return status;
     p->scratch = take(p->choice.scratch_bytes);
-    p->packed = p->choice.packed_bytes[1] > 0 ? take(p->choice.packed_bytes[1]) : NULL;
+    for (int32_t k = 0; k < 2; k++) p->packed[k] = p->choice.packed_bytes[k] > 0 ? take(p->choice.packed_bytes[k]) : NULL;
     return HT_OK;
 }
 
-/* Packs if the plan wants it, and runs. */
+/* Packs what the plan wants packed, and runs. */
 static inline ht_status conv_plan_run(conv_plan *p, void *first, void *second, void *result)
 {
     p->in[0].data = first;
     p->in[1].data = second;
     p->out.data = result;
-    if (p->packed) {
-        ht_status status = p->kernel->pack(p->choice.state, 1, &p->in[1], p->packed, p->threads);
+    for (int32_t k = 0; k < 2; k++) {
+        if (!p->packed[k]) continue;
+        ht_status status = p->kernel->pack(p->choice.state, k, &p->in[k], p->packed[k], p->threads);
         if (status != HT_OK) return status;
-        p->in[1].data = p->packed;
+        p->in[k].data = p->packed[k];
     }
     hti_run run = {.attributes = &p->attributes, .in = p->in, .out = &p->out, .inputs = 2, .threads = p->threads,
                    .state = p->choice.state, .scratch = p->scratch};
     return p->kernel->run(&run);
 }
 
-/* Returns 1 if nothing was written behind scratch and packed weights. */
+/* Returns 1 if nothing was written behind scratch and packed inputs. */
 static inline int conv_plan_free(conv_plan *p)
 {
-    int intact = guarded(p->scratch, p->choice.scratch_bytes) && guarded(p->packed, p->choice.packed_bytes[1]);
+    int intact = guarded(p->scratch, p->choice.scratch_bytes);
+    for (int32_t k = 0; k < 2; k++) intact = intact && guarded(p->packed[k], p->choice.packed_bytes[k]);
     p->kernel->release(p->choice.state);
     free(p->scratch);
-    free(p->packed);
+    for (int32_t k = 0; k < 2; k++) free(p->packed[k]);
     return intact;
 }
 

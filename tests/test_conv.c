@@ -277,7 +277,7 @@ static void check_keys(void)
         if (status != HT_OK) continue;
         tap_ok(forward.choice.packed_key[1] == same.choice.packed_key[1], "one packing serves both batches, %s",
                ht_dtype_name(dtype));
-        tap_ok(!forward.packed || forward.choice.packed_key[1] != back.choice.packed_key[1],
+        tap_ok(!forward.packed[1] || forward.choice.packed_key[1] != back.choice.packed_key[1],
                "the data gradient has a packing of its own, %s", ht_dtype_name(dtype));
         tap_ok(forward.kernel->flop(&forward.attributes, forward.in, &forward.out) == 2.0 * 2 * 16 * 256 * 16 * 9 &&
                    back.kernel->flop(&back.attributes, back.in, &back.out) == 2.0 * 2 * 16 * 256 * 16 * 9,

@@ -341,12 +341,12 @@ int genseg_exit_code(ht_status status, bool output)
     case HT_EFORMAT:
         return GENSEG_EXIT_USAGE;
     case HT_EIO:
+    case HT_EUNSUPPORTED: /* asked for what this machine or build does not have */
         return output ? GENSEG_EXIT_FAILURE : GENSEG_EXIT_USAGE;
     case HT_EINTERRUPTED:
         return GENSEG_EXIT_STOPPED;
     case HT_EDEVICE:
     case HT_ENOMEM:
-    case HT_EUNSUPPORTED:
     case HT_EINTERNAL:
         return GENSEG_EXIT_FAILURE;
     }

@@ -134,6 +134,7 @@ static ht_status compare(certificate *c, const numbers *n, ht_error *error)
 {
     genseg_trainer *t = c->t;
     int64_t round = t->state.round + 1;
+    bool rounded = t->config.precision == HT_PRECISION_BF16;
     double gap = 0, wide = norm(n->wide, c->count), worst = 0;
     int64_t crossed = 0;
     for (int64_t i = 0; i < c->count; i++) gap += (n->narrow[i] - n->wide[i]) * (n->narrow[i] - n->wide[i]);
@@ -153,14 +154,15 @@ static ht_status compare(certificate *c, const numbers *n, ht_error *error)
         if (genseg_table_append(t->certificate, row, error) != HT_OK) return error->status;
     }
     if (!t->job->quiet)
-        printf("certificate, round %lld: hypergradient %.4g in f32, %.4g in f64, relative difference %.2g%s; total derivative "
-               "within %.2g of differences along %d directions, %lld kinks\n", (long long)round, norm(n->narrow, c->count), wide,
-               relative, relative <= GENSEG_AGREEMENT ? "" : " (more than the 0.01 of a certificate)", worst, DIRECTIONS,
+        printf("certificate, round %lld: hypergradient %.4g %s, %.4g in f64, relative difference %.2g%s; total derivative "
+               "within %.2g of differences along %d directions, %lld kinks\n", (long long)round, norm(n->narrow, c->count),
+               rounded ? "on bf16" : "in f32", wide, relative, relative <= GENSEG_AGREEMENT ? ""
+               : rounded ? " (the 0.01 of a certificate is meant for f32)" : " (more than the 0.01 of a certificate)", worst, DIRECTIONS,
                (long long)crossed);
     return HT_OK;
 }
 
-/* The f32 hypergradient of this very round, by a recording of it that writes nothing. */
+/* The f32 (or bf16) hypergradient of this very round, by a recording of it that writes nothing. */
 static ht_status narrow_hypergradient(certificate *c, double *to, ht_error *error)
 {
     genseg_trainer *t = c->t;
@@ -169,7 +171,8 @@ static ht_status narrow_hypergradient(certificate *c, double *to, ht_error *erro
     genseg_recording r =
         genseg_record_round(tape, &t->state, &t->config, &t->nets, t->sizes, genseg_method_of(&t->config), 0);
     ht_program *program = ht_compile(tape, t->state.device, r.used, .error = error, .interrupt = t->job->interrupt,
-                                     .convolution = (ht_convolution)t->config.convolution);
+                                     .convolution = (ht_convolution)t->config.convolution,
+                                     .precision = (ht_precision)t->config.precision);
     ht_tape_free(tape);
     if (!program) return error->status;
     genseg_trainer_feed(t, program, HT_F32);

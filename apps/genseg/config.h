@@ -36,6 +36,7 @@ typedef struct genseg_config {
     int64_t rounds, seed;
     int32_t threads;             /* 0: all                                                          */
     int32_t convolution;         /* an ht_convolution: "auto" | "direct"                            */
+    int32_t precision;           /* an ht_precision: "f32" | "bf16"                                 */
     int64_t memory_limit;        /* bytes of the arena of the training programs; 0: none             */
     char device[32];             /* auto | cpu | cuda[:N]; cuda is refused by name for now          */
 

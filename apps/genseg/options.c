@@ -55,6 +55,8 @@ static const genseg_field table[] = {
     WHOLE("threads", "threads", threads, 0, 1024, "threads of the CPU; 0 takes all"),
     CHOICE("convolution", "convolution", convolution, "auto|direct",
            "algorithms: the fastest whose error is about the direct one's, or that one alone"),
+    CHOICE("precision", "precision", precision, "f32|bf16",
+           "training: bf16 rounds operands of convolutions; sums, the rest and prediction stay f32"),
     {.key = "memory_limit",
      .flag = "memory-limit",
      .kind = GENSEG_FIELD_BYTES,

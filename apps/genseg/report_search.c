@@ -39,6 +39,13 @@ static const char *cut_path(const genseg_facts *facts)
     return NULL;
 }
 
+/* The agreement of h with f64 is a promise of f32, not of training on bf16. */
+static bool on_bf16(const genseg_report *report)
+{
+    const char *precision = genseg_facts_find(&report->settings, "precision");
+    return precision && strcmp(precision, "bf16") == 0;
+}
+
 static void search_alerts(genseg_html *html, const genseg_report *report)
 {
     const genseg_table *log = &report->log;
@@ -61,7 +68,7 @@ static void search_alerts(genseg_html *html, const genseg_report *report)
     }
     int64_t apart = 0;
     const double *error = report->proof.column[GENSEG_PROOF_RELATIVE];
-    for (int64_t i = 0; i < report->proof.count; ++i) apart += error[i] > GENSEG_AGREEMENT;
+    for (int64_t i = 0; i < report->proof.count && !on_bf16(report); ++i) apart += error[i] > GENSEG_AGREEMENT;
     if (apart > 0) {
         genseg_report_box(html, "bad", "The certificate does not hold.");
         genseg_html_raw(html, "In at least one certified round h in single precision is further than 10\xE2\x81\xBB\xC2\xB2 from "
@@ -163,17 +170,18 @@ static void put_cell(genseg_html *html, double value, int digits)
     genseg_html_raw(html, "</td>");
 }
 
-/* Across a kink a difference is no derivative: that it differs says nothing then. */
-static void put_verdict(genseg_html *html, double error, double kinks)
+/* excuse: why it says nothing that the two differ (across a kink a difference is no derivative), or NULL. */
+static void put_verdict(genseg_html *html, double error, const char *excuse)
 {
-    bool good = error <= GENSEG_AGREEMENT, known = !isnan(error) && (good || kinks == 0);
+    bool good = error <= GENSEG_AGREEMENT, known = !isnan(error) && (good || !excuse);
     genseg_html_format(html, "<span class=\"verdict %s\">%s</span>", !known ? "none" : good ? "good" : "bad",
-                       isnan(error) ? "not computed" : !known ? "across kinks" : good ? "agrees" : "differs");
+                       isnan(error) ? "not computed" : !known ? excuse : good ? "agrees" : "differs");
 }
 
 /* The first cells of a round, which span its directions. */
-static void put_round(genseg_html *html, const genseg_table *proof, int64_t row, int64_t rows)
+static void put_round(genseg_html *html, const genseg_report *report, int64_t row, int64_t rows)
 {
+    const genseg_table *proof = &report->proof;
     static const int32_t column[3] = {GENSEG_PROOF_F32, GENSEG_PROOF_F64, GENSEG_PROOF_RELATIVE};
     double error = proof->column[GENSEG_PROOF_RELATIVE][row];
     genseg_html_format(html, "<td class=\"number\" rowspan=\"%lld\">", (long long)rows);
@@ -185,7 +193,7 @@ static void put_round(genseg_html *html, const genseg_table *proof, int64_t row,
         genseg_html_raw(html, "</td>");
     }
     genseg_html_format(html, "<td rowspan=\"%lld\">", (long long)rows);
-    put_verdict(html, error, 0);
+    put_verdict(html, error, on_bf16(report) ? "rounded to bf16" : NULL);
     genseg_html_raw(html, "</td>");
 }
 
@@ -201,7 +209,11 @@ void genseg_report_certificate(genseg_html *html, const genseg_report *report)
         "<p>In these rounds h was computed again in double precision, which must agree within 10\xE2\x81\xBB\xC2\xB2. Along random "
         "directions d the total derivative\xE2\x80\x99s slope is set against a central difference of the round itself, repeated with "
         "A \xC2\xB1 \xCE\xB5" "d and all else equal. Kinks are activations that changed sign between the two ends, for the shortest "
-        "\xCE\xB5 tried; across them the difference is not a derivative, and may differ.</p>"
+        "\xCE\xB5 tried; across them the difference is not a derivative, and may differ.</p>");
+    if (on_bf16(report))
+        genseg_html_raw(html, "<p>This run rounded the operands of its convolutions to bf16: what is called f32 below is its h, and "
+                              "the threshold, which is meant for f32, does not bind it.</p>");
+    genseg_html_raw(html,
         "<div class=\"scroll\"><table><thead><tr><th class=\"number\">Round</th><th class=\"number\">\xE2\x80\x96h\xE2\x80\x96 f32</th>"
         "<th class=\"number\">\xE2\x80\x96h\xE2\x80\x96 f64</th><th class=\"number\">relative</th><th>f32 against f64</th>"
         "<th class=\"number\">direction</th><th class=\"number\">slope</th><th class=\"number\">difference</th>"
@@ -212,14 +224,14 @@ void genseg_report_certificate(genseg_html *html, const genseg_report *report)
         genseg_html_raw(html, "<tbody class=\"group\">");
         for (int64_t row = i; row < end; ++row) {
             genseg_html_raw(html, "<tr>");
-            if (row == i) put_round(html, proof, row, end - i);
+            if (row == i) put_round(html, report, row, end - i);
             put_cell(html, proof->column[GENSEG_PROOF_DIRECTION][row], 0);
             put_cell(html, proof->column[GENSEG_PROOF_DERIVATIVE][row], 5);
             put_cell(html, proof->column[GENSEG_PROOF_DIFFERENCE][row], 5);
             put_cell(html, proof->column[GENSEG_PROOF_DIFFERENCE_RELATIVE][row], 2);
             put_cell(html, proof->column[GENSEG_PROOF_KINKS][row], 0);
             genseg_html_raw(html, "<td>");
-            put_verdict(html, proof->column[GENSEG_PROOF_DIFFERENCE_RELATIVE][row], proof->column[GENSEG_PROOF_KINKS][row]);
+            put_verdict(html, proof->column[GENSEG_PROOF_DIFFERENCE_RELATIVE][row], proof->column[GENSEG_PROOF_KINKS][row] > 0 ? "across kinks" : NULL);
             genseg_html_raw(html, "</td></tr>");
         }
         genseg_html_raw(html, "</tbody>");

@@ -37,6 +37,7 @@ static ht_status compile(genseg_trainer *t, ht_tape *tape, const genseg_recordin
     p->program = ht_compile(tape, t->state.device, ht_vars_new(tape, outputs, NULL, count), .error = error,
                             .interrupt = t->job->interrupt, .profile = t->job->profile != NULL,
                             .convolution = (ht_convolution)t->config.convolution,
+                            .precision = (ht_precision)t->config.precision,
                             .memory_limit = (size_t)t->config.memory_limit);
     ht_tape_free(tape);
     return error->status;
@@ -499,8 +500,10 @@ int genseg_train(const genseg_job *job, ht_error *error)
     genseg_trainer t = {.job = job, .config = job->config, .largest = NAN};
     genseg_metrics metrics = {0};
     ht_device *device = NULL;
-    if (check_folder(&t, error) == HT_OK && open_data(&t, error) == HT_OK && !job->dry_run &&
-        (device = ht_device_open("cpu", t.config.threads, error)) && start(&t, device, error) == HT_OK) {
+    if (check_folder(&t, error) == HT_OK && open_data(&t, error) == HT_OK &&
+        (device = ht_device_open("cpu", t.config.threads, error)) &&
+        ht_precision_check(device, (ht_precision)t.config.precision, error) == HT_OK && !job->dry_run &&
+        start(&t, device, error) == HT_OK) {
         if (t.data.warnings && !job->quiet) printf("%s\n", t.data.warnings);
         if (keep_record(&t, GENSEG_JOB_RUNNING, error) == HT_OK && pretrain(&t, error) == HT_OK && rounds(&t, error) == HT_OK &&
             finish(&t, device, &metrics, error) == HT_OK && keep_record(&t, GENSEG_JOB_DONE, error) == HT_OK &&

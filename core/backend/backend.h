@@ -25,6 +25,8 @@ typedef struct hti_tensor {
 /* What a kernel decides at planning; filled by `prepare`, given back to `run`. */
 typedef struct hti_choice {
     ht_convolution convolution;           /* asked for by the planner, not decided by the kernel                */
+    ht_precision precision;               /* likewise                                                          */
+    bool rounds;                          /* decided: f32 operands are rounded to bf16                         */
     void *state;                          /* the kernel's own: primitives and so on; freed by `release`       */
     size_t scratch_bytes;                 /* workspace, 64-byte aligned, from the arena                        */
     size_t packed_bytes[HTI_MAX_PACKED];  /* > 0: input k wants to be handed over packed, in so many bytes     */
@@ -117,6 +119,7 @@ typedef struct hti_backend {
     ht_status (*run_group)(const hti_group *group, int32_t threads);
     /* Columns of a sum_to that a group can make of a member's result, both dense; 0 if it cannot. NULL: of none. */
     int64_t (*group_sum)(const hti_tensor *from, const hti_tensor *to);
+    const char *(*refuses_bf16)(void); /* why HT_PRECISION_BF16 is refused, "what is; what was expected"; NULL: it is not */
     void *(*allocate)(size_t bytes); /* 64-byte aligned; NULL if refused */
     void (*release)(void *memory);
 } hti_backend;

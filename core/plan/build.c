@@ -292,6 +292,8 @@ static ht_status choose(builder *b, const hti_kernel *kernel, const void *attrib
     if (kernel->flop) {
         double flop = kernel->flop(attributes, tensors, &tensors[inputs]);
         p->facts.flop += flop;
+        p->facts.products++;
+        p->facts.bf16 += choice->rounds;
         if (kernel->order == HTI_CONV || kernel->order == HTI_CONV_WEIGHT) p->facts.convolution_flop += flop;
     }
     free(tensors);
@@ -329,7 +331,7 @@ static int32_t instruction(builder *b, const hti_node *node, const hti_spec *spe
     if (b->short_of_memory) return 0;
     if (node->op->attribute_bytes) memcpy(attributes, node->attributes, node->op->attribute_bytes);
     int32_t out = new_value(b, spec->dtype, spec->shape, order, HTI_NOWHERE);
-    hti_choice choice = {.convolution = p->convolution};
+    hti_choice choice = {.convolution = p->convolution, .precision = p->precision};
     if (b->short_of_memory || choose(b, kernel, attributes, in, node->inputs, out, order, &choice) != HT_OK) return 0;
     if (!keep_state(b, kernel, choice.state)) return 0;
     int32_t packed_for[HTI_MAX_PACKED];

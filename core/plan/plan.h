@@ -122,6 +122,7 @@ struct ht_program {
     int32_t check, profile;
     hti_clock commit_clock;
     ht_convolution convolution;
+    ht_precision precision;
     int64_t runs;
     ht_program_facts facts;
 };

@@ -27,6 +27,16 @@ void ht_program_free(ht_program *p)
     free(p);
 }
 
+ht_status ht_precision_check(const ht_device *device, ht_precision precision, ht_error *error)
+{
+    const hti_backend *backend = hti_device_backend(device);
+    if (precision == HT_PRECISION_TYPED) return HT_OK;
+    if (precision != HT_PRECISION_BF16)
+        return ht_fail(error, HT_EINVALID, "precision %d is none; expected one of ht_precision", (int)precision);
+    const char *refused = backend->refuses_bf16 ? backend->refuses_bf16() : "the device has no kernels for it; expected the CPU";
+    return refused ? ht_fail(error, HT_EUNSUPPORTED, "precision bf16: %s", refused) : HT_OK;
+}
+
 static ht_status check_arguments(const ht_compile_args *args, ht_error *error)
 {
     if (!args->tape || !args->device) return ht_fail(error, HT_EINVALID, "compile: a tape and a device are needed");
@@ -38,7 +48,10 @@ static ht_status check_arguments(const ht_compile_args *args, ht_error *error)
     for (int32_t i = 0; i < args->outputs.count; i++)
         if (!ht_ok(args->outputs.at[i]) || args->outputs.at[i].tape != args->tape)
             return ht_fail(error, HT_EINVALID, "compile: output %d is not a value of the tape", (int)i);
-    return HT_OK;
+    if (args->precision == HT_PRECISION_BF16 && ht_tape_dtype(args->tape) == HT_F64)
+        return ht_fail(error, HT_EUNSUPPORTED, "compile: precision bf16: the tape's type is f64; expected f32, whose operands "
+                       "are rounded");
+    return ht_precision_check(args->device, args->precision, error); /* no fallback: refused before anything is planned */
 }
 
 ht_program *ht_compile_(ht_compile_args args)
@@ -54,6 +67,7 @@ ht_program *ht_compile_(ht_compile_args args)
         p->check = args.check;
         p->profile = args.profile;
         p->convolution = args.convolution;
+        p->precision = args.precision;
         if (hti_plan_build(p, args.tape, args.outputs, &error) == HT_OK &&
             hti_plan_late(p, &error) == HT_OK && hti_plan_within(p, args.memory_limit, &error) == HT_OK)
             hti_plan_allocate(p, &error);

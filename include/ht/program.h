@@ -20,6 +20,17 @@ typedef struct ht_program ht_program;
  */
 typedef enum ht_convolution { HT_CONVOLUTION_AUTO = 0, HT_CONVOLUTION_DIRECT } ht_convolution;
 
+/*
+ * What numbers convolutions and matrix products multiply. TYPED: the operands as they are. BF16: f32 operands rounded to
+ * bf16 (8 bits of significand; to the nearest, ties to even; NaN stays NaN), their products summed in f32, the result f32;
+ * everything else stays f32. For derivatives the rounding counts as the identity, and each convolution of a derivative
+ * rounds its own operands. Where the library has no fast kernel for a shape, f32 stays: the facts count both.
+ */
+typedef enum ht_precision { HT_PRECISION_TYPED = 0, HT_PRECISION_BF16 } ht_precision;
+
+/** HT_OK if programs for the device may have the precision; else EUNSUPPORTED or EINVALID and a filled record. */
+ht_status ht_precision_check(const ht_device *device, ht_precision precision, ht_error *error);
+
 typedef struct ht_compile_args {
     ht_tape *tape;
     ht_device *device;
@@ -29,6 +40,8 @@ typedef struct ht_compile_args {
     int32_t check;      /* 1: look for NaN and infinity after every instruction and name its place */
     int32_t profile;    /* 1: time every instruction, for ht_profile                                        */
     ht_convolution convolution; /* default HT_CONVOLUTION_AUTO; matters for f32 alone                        */
+    ht_precision precision; /* default HT_PRECISION_TYPED; BF16 is EUNSUPPORTED with f64 tapes, on processors without
+                               bf16 instructions, and in builds without oneDNN                           */
     size_t memory_limit; /* most bytes of the arena; what does not fit is computed again. 0: no limit       */
 } ht_compile_args;
 
@@ -64,7 +77,8 @@ void ht_resume(ht_program *program);
 
 typedef struct ht_program_facts {
     int64_t recorded, instructions;      /* on the tape; in the program */
-    int64_t conversions;                 /* changes of physical order and packings of weights */
+    int64_t conversions;                 /* changes of physical order, packings of weights, roundings to bf16 */
+    int64_t products, bf16;              /* convolutions and matrix products; those of them on operands rounded to bf16 */
     int64_t groups, fused;               /* groups of pointwise instructions that run together; instructions in them */
     size_t arena_bytes, value_bytes;     /* planned; sum of all values without reuse */
     double convolution_flop, flop;       /* per run; flop = convolutions and matrix products */

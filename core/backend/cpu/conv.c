@@ -1,13 +1,14 @@
 /*
  * The convolution kernels of the CPU backend: reads a call into one geometry, and asks the methods in turn who takes
  * it. What a method does is in conv_winograd.c and conv_onednn.c (f32), conv_gemm.c (f32 and f64) and conv_reference.c
- * (anything).
+ * (anything). With HT_PRECISION_BF16 oneDNN is asked first, for f32 results of operands rounded to bf16.
  */
 #include "backend/cpu/conv.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/cpu/bf16.h"
 #include "base/internal.h"
 #include "tape/attributes.h"
 
@@ -53,6 +54,12 @@ static bool make_dense(const int64_t size[5], int64_t stride[5], const int32_t o
     return true;
 }
 
+/* Whether an input is rounded as it lies, in place of being packed as weights are. */
+static bool rounds_input(const conv_state *s, int32_t input)
+{
+    return s->problem.rounded && (input == 0 || s->problem.face == HTI_CONV_TO_WEIGHT);
+}
+
 static bool read_problem(hti_conv_face face, const hti_conv_attributes *a, const hti_tensor *in,
                          const hti_tensor *out, hti_conv_problem *p)
 {
@@ -89,6 +96,18 @@ static bool read_problem(hti_conv_face face, const hti_conv_attributes *a, const
            o.x->dtype == o.w->dtype && o.x->dtype == o.y->dtype;
 }
 
+/* On operands rounded to bf16: one rounding of a value serves all its uses, weights are rounded as they are packed. */
+static ht_status prepare_rounded(conv_state *s, const hti_tensor *in, hti_choice *choice)
+{
+    s->problem.rounded = true;
+    s->method = &hti_conv_onednn;
+    ht_status status = s->method->prepare(&s->problem, &s->own, choice);
+    s->problem.rounded = choice->rounds = status == HT_OK;
+    for (int32_t k = 0; k < 2; k++)
+        if (rounds_input(s, k)) hti_bf16_pack_choose(choice, k, &in[k]);
+    return status;
+}
+
 ht_status hti_conv_prepare(const hti_conv_method *method, hti_conv_face face, const void *attributes,
                            const hti_tensor *in, const hti_tensor *out, int32_t threads, hti_choice *choice,
                            ht_error *error)
@@ -103,6 +122,7 @@ ht_status hti_conv_prepare(const hti_conv_method *method, hti_conv_face face, co
     s->problem.threads = threads > 0 ? threads : 1;
     s->problem.dtype = out->dtype;
     s->problem.direct = choice->convolution == HT_CONVOLUTION_DIRECT;
+    bool rounded = choice->precision == HT_PRECISION_BF16 && out->dtype == HT_F32;
     *choice = (hti_choice){0};
     if (ht_shape_count(in[0].shape) == 0 || ht_shape_count(in[1].shape) == 0 || ht_shape_count(out->shape) == 0) {
         choice->algorithm = "zeros";
@@ -112,6 +132,7 @@ ht_status hti_conv_prepare(const hti_conv_method *method, hti_conv_face face, co
     if (read_problem(face, attributes, in, out, &s->problem)) {
         status = HT_EUNSUPPORTED;
         s->problem.axes = ((const hti_conv_attributes *)attributes)->axes;
+        if (rounded && (!method || method == &hti_conv_onednn)) status = prepare_rounded(s, in, choice);
         for (int32_t k = 0; k < count && status == HT_EUNSUPPORTED; k++) {
             if (method && method != all[k]) continue;
             if (s->problem.frame.batch == 0 && all[k] != &hti_conv_reference) continue; /* nothing to be fast at */
@@ -168,6 +189,10 @@ static ht_status run_conv(const hti_run *run)
 static ht_status pack_conv(void *state, int32_t input, const hti_tensor *from, void *packed, int32_t threads)
 {
     const conv_state *s = state;
+    if (rounds_input(s, input)) {
+        hti_bf16_pack(from, packed, threads);
+        return HT_OK;
+    }
     if (input != 1 || !s->method->pack) return HT_EINTERNAL;
     return s->method->pack(s->own, &s->problem, from, packed, threads);
 }

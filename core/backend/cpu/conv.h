@@ -9,6 +9,8 @@
 
 #include "backend/backend.h"
 #include "kernel/conv.h"
+#include "kernel/matmul.h"
+#include "tape/attributes.h"
 
 extern const hti_kernel hti_cpu_conv, hti_cpu_conv_input, hti_cpu_conv_weight, hti_cpu_matmul;
 
@@ -20,6 +22,7 @@ typedef struct hti_conv_problem {
     hti_conv_face face;
     ht_dtype dtype;
     int32_t axes, threads;
+    bool rounded; /* operands come rounded to bf16, x and y dense; the result is f32 */
     bool direct; /* no algorithm that transforms values: see ht_compile_args.convolution */
     bool usual; /* x and y dense channels last, w dense row-major: what the fast methods need */
 } hti_conv_problem;
@@ -59,6 +62,12 @@ typedef struct hti_gemm_args {
     bool transpose_a, transpose_b, add;
 } hti_gemm_args;
 ht_status hti_gemm(ht_dtype dtype, const hti_gemm_args *args);
+
+/* Sizes and strides of a product of matrices along the last two axes. */
+void hti_matmul_frame_read(const hti_matmul_attributes *attributes, const hti_tensor *a, const hti_tensor *b,
+                           const hti_tensor *c, hti_matmul_frame *frame);
+/* One matrix on the right for all of them on the left, which lie one after the other: a single taller product. */
+void hti_matmul_frame_merge(hti_matmul_frame *frame);
 
 /* Sets OpenMP's limit for the calling thread and returns what it was: libraries size their teams by it. */
 int32_t hti_team(int32_t threads);

@@ -1,5 +1,5 @@
 /*
- * Convolution by oneDNN 2, f32: activations channels last, weights in the format that the primitive likes best, which
+ * Convolution by oneDNN 2, f32, or f32 from operands in bf16: activations channels last, weights in the format that the primitive likes best, which
  * the planner keeps packed. The data gradient at stride 1 is the forward primitive on weights turned round, which is
  * the better kernel; turning happens in packing. A weight gradient whose sum oneDNN would split by threads is cut into
  * slices fixed by the problem, one thread each, added in order. Implementations named "ref" are left to conv_gemm.c.
@@ -23,6 +23,7 @@ enum {
     BAND_ROWS = 4,        /* of the result in a band, at least */
     BAND_PLACES = 1024,   /* and at least so many places, or summing the slices costs more than it gives */
     SMALL_FLOP = 1 << 20,  /* below it one thread is enough, and what oneDNN does with many alters the bits */
+    BF16_PLACES = 128,    /* of a weight gradient on bf16, over all images, at least */
     BLOCK_CHANNELS = 16,  /* of x over blocks of pixels, at most */
     SCRATCH_LIMIT = 64 << 20
 };
@@ -48,7 +49,7 @@ typedef struct onednn_state {
     hti_conv_frame blocks;
     size_t blocks_bytes;
     hti_weight_layout layout;
-    char algorithm[80];
+    char algorithm[96];
 } onednn_state;
 
 static int32_t team_of(const onednn_state *s)
@@ -60,7 +61,7 @@ static int32_t team_of(const onednn_state *s)
 
 /* Dense, channels last. */
 static dnnl_status_t describe_activation(dnnl_memory_desc_t *md, int32_t axes, int64_t batch, int64_t channels,
-                                         const int64_t places[3])
+                                         const int64_t places[3], dnnl_data_type_t type)
 {
     dnnl_dims_t dims = {batch, channels}, strides = {0};
     int64_t stride = channels;
@@ -71,7 +72,7 @@ static dnnl_status_t describe_activation(dnnl_memory_desc_t *md, int32_t axes, i
         stride *= places[3 - axes + k];
     }
     strides[0] = stride;
-    return dnnl_memory_desc_init_by_strides(md, axes + 2, dims, dnnl_f32, strides);
+    return dnnl_memory_desc_init_by_strides(md, axes + 2, dims, type, strides);
 }
 
 static dnnl_status_t describe_part(const hti_conv_problem *p, hti_primitive_kind kind, const part_shape *part,
@@ -79,7 +80,9 @@ static dnnl_status_t describe_part(const hti_conv_problem *p, hti_primitive_kind
 {
     const hti_conv_frame *f = &p->frame;
     bool flipped = kind == HTI_FLIPPED;
-    *d = (hti_primitive_form){.kind = kind, .algorithm = dnnl_convolution_direct, .most_scratch = SCRATCH_LIMIT};
+    dnnl_data_type_t operands = p->rounded ? dnnl_bf16 : dnnl_f32;
+    *d = (hti_primitive_form){.kind = kind, .algorithm = dnnl_convolution_direct, .operands = operands,
+                              .most_scratch = SCRATCH_LIMIT};
     for (int32_t k = 0; k < p->axes; k++) {
         int32_t from = 3 - p->axes + k;
         d->steps[k] = f->step[from];
@@ -88,10 +91,12 @@ static dnnl_status_t describe_part(const hti_conv_problem *p, hti_primitive_kind
         d->after[k] = part->after[from];
     }
     dnnl_status_t status = describe_activation(&d->source, p->axes, part->batch, flipped ? f->filters : f->channels,
-                                               flipped ? part->out : part->image);
+                                               flipped ? part->out : part->image,
+                                               kind == HTI_TO_INPUT ? dnnl_f32 : operands);
     if (status != dnnl_success) return status;
     status = describe_activation(&d->destination, p->axes, part->batch, flipped ? f->channels : f->filters,
-                                 flipped ? part->image : part->out);
+                                 flipped ? part->image : part->out,
+                                 kind == HTI_FORWARD || flipped ? dnnl_f32 : operands);
     return status != dnnl_success ? status : hti_primitive_weights(&d->weights, p, kind);
 }
 
@@ -147,7 +152,8 @@ static part_shape whole_part(const hti_conv_frame *f)
 
 /*
  * Whether oneDNN's sums would depend on its number of threads. Found by trying 1 to 16: a weight gradient's do where
- * it has few blocks of 16x16 channels to share out, or many places; with one spatial axis those of all faces do.
+ * it has few blocks of 16x16 channels to share out, or many places; with one spatial axis those of all faces do. On
+ * bf16 the threads of a weight gradient also wait for each other in a loop, for milliseconds where another program runs.
  */
 static bool sums_vary(const hti_conv_problem *p)
 {
@@ -157,8 +163,13 @@ static bool sums_vary(const hti_conv_problem *p)
     int64_t weights = f->filters * inner * f->kernel[0] * f->kernel[1] * f->kernel[2];
     int64_t places = f->out[0] * f->out[1] * f->out[2];
     if (p->axes == 1) return true;
-    return p->face == HTI_CONV_TO_WEIGHT && (blocks < 32 || places >= 64 * 64 || (weights <= 150000 && places >= 32 * 32));
+    return p->face == HTI_CONV_TO_WEIGHT &&
+           (p->rounded || blocks < 32 || places >= 64 * 64 || (weights <= 150000 && places >= 32 * 32));
 }
+
+/* Bytes of a number of x and of y: operands may be bf16. */
+static int64_t bytes_of_x(const hti_conv_problem *p) { return p->rounded && p->face != HTI_CONV_TO_INPUT ? 2 : 4; }
+static int64_t bytes_of_y(const hti_conv_problem *p) { return p->rounded && p->face != HTI_CONV_FORWARD ? 2 : 4; }
 
 /* Cuts part to rows [first, last) of y along the outermost axis, and notes where they and what they read begin. */
 static bool cut_band(const hti_conv_problem *p, int64_t first, int64_t last, part_shape *part, slice *at)
@@ -172,8 +183,8 @@ static bool cut_band(const hti_conv_problem *p, int64_t first, int64_t last, par
     part->after[axis] = end - high;
     part->image[axis] = high - low;
     part->out[axis] = last - first;
-    at->x += low * f->x[2 + axis] * (int64_t)sizeof(float);
-    at->y += first * f->y[2 + axis] * (int64_t)sizeof(float);
+    at->x += low * f->x[2 + axis] * bytes_of_x(p);
+    at->y += first * f->y[2 + axis] * bytes_of_y(p);
     return high > low;
 }
 
@@ -205,8 +216,8 @@ static ht_status add_slices(onednn_state *s, const hti_conv_problem *p, uint64_t
             part_shape part = whole_part(f);
             if (s->kind == HTI_FLIPPED) turn_part(f, &part);
             part.batch = f->batch - n < each ? f->batch - n : each;
-            c->x = n * f->x[0] * (int64_t)sizeof(float);
-            c->y = n * f->y[0] * (int64_t)sizeof(float);
+            c->x = n * f->x[0] * bytes_of_x(p);
+            c->y = n * f->y[0] * bytes_of_y(p);
             if (bands > 1 && !cut_band(p, rows * b / bands, rows * (b + 1) / bands, &part, c)) return HT_EUNSUPPORTED;
             status = add_slice(s, p, &part, key);
         }
@@ -242,8 +253,8 @@ static ht_status plan(onednn_state *s, const hti_conv_problem *p, hti_primitive_
     }
     char slices[24] = "";
     if (s->sliced) snprintf(slices, sizeof slices, ", %d slices", (int)s->slice_count);
-    snprintf(s->algorithm, sizeof s->algorithm, "onednn %s%s%s", s->slices[0].primitive.implementation,
-             s->kind == HTI_FLIPPED ? ", flipped" : "", slices);
+    snprintf(s->algorithm, sizeof s->algorithm, "onednn %s%s%s%s", p->rounded ? "bf16 " : "",
+             s->slices[0].primitive.implementation, s->kind == HTI_FLIPPED ? ", flipped" : "", slices);
     choice->algorithm = s->algorithm;
     return HT_OK;
 }
@@ -303,8 +314,16 @@ static ht_status prepare_blocks(const hti_conv_problem *p, void **own, hti_choic
     choice->scratch_bytes += s->blocks_bytes;
     choice->packed_key[1] = hti_hash(choice->packed_key[1], p->frame.step, sizeof p->frame.step);
     choice->packed_key[1] = hti_hash(choice->packed_key[1], p->frame.kernel, sizeof p->frame.kernel);
-    snprintf(s->algorithm, sizeof s->algorithm, "onednn %s, flipped, over blocks", s->slices[0].primitive.implementation);
+    snprintf(s->algorithm, sizeof s->algorithm, "onednn %s%s, flipped, over blocks", p->rounded ? "bf16 " : "",
+             s->slices[0].primitive.implementation);
     return HT_OK;
+}
+
+/* A weight gradient of few places is as long as writing it takes, and slices, which bf16 needs, write it more than once. */
+static bool rounding_pays(const hti_conv_problem *p)
+{
+    const hti_conv_frame *f = &p->frame;
+    return p->face != HTI_CONV_TO_WEIGHT || f->batch * f->out[0] * f->out[1] * f->out[2] >= BF16_PLACES;
 }
 
 static ht_status prepare_onednn(const hti_conv_problem *p, void **own, hti_choice *choice)
@@ -317,6 +336,7 @@ static ht_status prepare_onednn(const hti_conv_problem *p, void **own, hti_choic
         int64_t room = f->image[k] + 2 * f->pad[k] - f->dilation[k] * (f->kernel[k] - 1) - 1;
         if (room < 0 || f->out[k] != room / f->step[k] + 1) return HT_EUNSUPPORTED;
     }
+    if (p->rounded && !rounding_pays(p)) return HT_EUNSUPPORTED;
     int32_t before = hti_team(p->threads);
     ht_status status = HT_EUNSUPPORTED;
     if (p->face == HTI_CONV_FORWARD) status = prepare_kind(p, HTI_FORWARD, own, choice);

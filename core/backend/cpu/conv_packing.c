@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/cpu/bf16.h"
 #include "base/internal.h"
 
 enum {
@@ -35,11 +36,13 @@ static int64_t axis_offset(const dnnl_memory_desc_t *md, int axis, int64_t i)
     return offset + i * b->strides[axis];
 }
 
-/* The axis whose neighbours are neighbours in the format. */
+/* The axis whose neighbours are neighbours in the format; in bf16, of which a format keeps pairs, whose pairs are. */
 static int innermost(const dnnl_memory_desc_t *md)
 {
     const dnnl_blocking_desc_t *b = &md->format_desc.blocking;
-    if (b->inner_nblks > 0) return (int)b->inner_idxs[b->inner_nblks - 1];
+    int last = b->inner_nblks - 1;
+    if (last > 0 && md->data_type == dnnl_bf16 && b->inner_blks[last] == 2) last--;
+    if (last >= 0) return (int)b->inner_idxs[last];
     int axis = 0;
     for (int k = 1; k < md->ndims; k++)
         if (b->strides[k] < b->strides[axis]) axis = k;
@@ -67,7 +70,7 @@ ht_status hti_weight_layout_read(hti_weight_layout *l, const hti_conv_problem *p
     *l = (hti_weight_layout){.groups = f->groups, .fast = channels ? inner : outer, .slow = channels ? outer : inner,
                              .taps = taps, .fast_step = channels ? taps : inner * taps,
                              .slow_step = channels ? inner * taps : taps, .group_step = outer * inner * taps,
-                             .bytes = dnnl_memory_desc_get_size(md)};
+                             .narrow = md->data_type == dnnl_bf16, .bytes = dnnl_memory_desc_get_size(md)};
     l->padded = memcmp(md->dims, md->padded_dims, (size_t)md->ndims * sizeof md->dims[0]) != 0;
     l->group_at = calloc((size_t)(l->groups + l->fast + l->slow + taps), sizeof *l->group_at);
     if (!l->group_at) return HT_ENOMEM;
@@ -128,7 +131,7 @@ uint64_t hti_weight_layout_key(const dnnl_memory_desc_t *md, bool flipped)
 {
     const dnnl_blocking_desc_t *b = &md->format_desc.blocking;
     size_t axes = (size_t)md->ndims * sizeof(dnnl_dim_t), blocks = (size_t)b->inner_nblks * sizeof(dnnl_dim_t);
-    int64_t start[] = {0x6E6E64, flipped, md->ndims, b->inner_nblks};
+    int64_t start[] = {0x6E6E64, flipped, md->ndims, b->inner_nblks, md->data_type};
     uint64_t h = hti_hash(HTI_HASH_START, start, sizeof start);
     h = hti_hash(h, md->dims, axes);
     h = hti_hash(h, md->padded_dims, axes);
@@ -140,7 +143,7 @@ uint64_t hti_weight_layout_key(const dnnl_memory_desc_t *md, bool flipped)
 typedef struct packing {
     const hti_weight_layout *layout;
     const float *from;
-    float *to;
+    void *to;
     float *partial;      /* unpacking: the first of the slices */
     int64_t partial_step; /* from one slice to the next, in numbers */
     int32_t slices;
@@ -154,9 +157,9 @@ typedef struct piece {
     int64_t group, lane, lanes, slow, slows, tap, taps;
 } piece;
 
-static float *packed_lanes(const hti_weight_layout *l, const piece *c, float *packed, int64_t s, int64_t t)
+static int64_t packed_at(const hti_weight_layout *l, const piece *c, int64_t s, int64_t t)
 {
-    return packed + l->group_at[c->group] + l->slow_at[c->slow + s] + l->tap_at[c->tap + t];
+    return l->group_at[c->group] + l->slow_at[c->slow + s] + l->tap_at[c->tap + t];
 }
 
 /* tile[t][i] = from[i][t] for n runs; by blocks of 4x4, which stay in registers. What comes next lies `ahead`: runs are too
@@ -217,6 +220,27 @@ static void take_lanes(const hti_weight_layout *l, const piece *c, const float *
         for (int64_t i = 0; i < n; i++) to[i] = (add ? to[i] : 0) + from[at[i]];
 }
 
+/* From a tile into bf16. Where the format keeps pairs along the slow axis, two rows of the tile become a run of pairs. */
+static void put_narrow(const packing *k, const piece *c, const float *tile)
+{
+    const hti_weight_layout *l = k->layout;
+    const int64_t *at = l->fast_at + c->lane, n = c->lanes, row = c->taps * n;
+    bool pairs = true;
+    for (int64_t i = 0; i < n; i++) pairs = pairs && at[i] == at[0] + 2 * i;
+    for (int64_t t = 0; t < c->taps; t++)
+        for (int64_t s = 0; s < c->slows; s++) {
+            const float *from = tile + s * row + t * n;
+            const int64_t *slow = l->slow_at + c->slow + s;
+            uint16_t *to = (uint16_t *)k->to + packed_at(l, c, s, t) + at[0];
+            if (pairs && s + 1 < c->slows && slow[1] == slow[0] + 1) {
+                hti_bf16_pairs(from, from + row, n, to);
+                s++;
+            } else {
+                for (int64_t i = 0; i < n; i++) to[at[i] - at[0]] = hti_bf16(from[i]);
+            }
+        }
+}
+
 static void pack_piece(const packing *k, const piece *c, float *tile)
 {
     const hti_weight_layout *l = k->layout;
@@ -225,9 +249,13 @@ static void pack_piece(const packing *k, const piece *c, float *tile)
     for (int64_t r = 0; r < rows; r++)
         load_lanes(from + r * l->slow_step, rows > 1 ? l->slow_step : 8 * l->fast_step, l->fast_step, n, c->lanes,
                    tile + r * n * c->lanes);
+    if (l->narrow) {
+        put_narrow(k, c, tile);
+        return;
+    }
     for (int64_t t = 0; t < c->taps; t++)
         for (int64_t s = 0; s < c->slows; s++)
-            put_lanes(l, c, tile + (s * c->taps + t) * c->lanes, packed_lanes(l, c, k->to, s, t));
+            put_lanes(l, c, tile + (s * c->taps + t) * c->lanes, (float *)k->to + packed_at(l, c, s, t));
 }
 
 /* The way back, for a weight gradient: sums the slices in order. */
@@ -237,9 +265,9 @@ static void unpack_piece(const packing *k, const piece *c, float *tile)
     for (int32_t p = 0; p < k->slices; p++)
         for (int64_t t = 0; t < c->taps; t++)
             for (int64_t s = 0; s < c->slows; s++)
-                take_lanes(l, c, packed_lanes(l, c, k->partial + p * k->partial_step, s, t),
+                take_lanes(l, c, k->partial + p * k->partial_step + packed_at(l, c, s, t),
                            tile + (s * c->taps + t) * c->lanes, p > 0);
-    float *to = k->to + c->group * l->group_step + c->lane * l->fast_step + c->slow * l->slow_step + c->tap;
+    float *to = (float *)k->to + c->group * l->group_step + c->lane * l->fast_step + c->slow * l->slow_step + c->tap;
     int64_t rows = rows_of(l, c), n = c->slows * c->taps / rows;
     for (int64_t r = 0; r < rows; r++)
         store_lanes(tile + r * n * c->lanes, l->fast_step, n, c->lanes, to + r * l->slow_step);
@@ -276,7 +304,7 @@ static void pack_all(packing *k, int32_t threads)
     hti_parallel_for(threads, l->groups * k->runs * k->parts, 1, pack_tasks, k);
 }
 
-void hti_weight_pack(const hti_weight_layout *layout, const float *w, float *packed, int32_t threads)
+void hti_weight_pack(const hti_weight_layout *layout, const float *w, void *packed, int32_t threads)
 {
     packing k = {.layout = layout, .from = w, .to = packed};
     if (layout->padded) memset(packed, 0, layout->bytes);

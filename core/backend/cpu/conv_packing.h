@@ -13,7 +13,7 @@ typedef struct hti_weight_layout {
     int64_t run;                                /* so many of the fast axis, from a multiple of it on, lie side by side */
     int64_t fast_step, slow_step, group_step;   /* in row-major w; a tap's step is 1 */
     int64_t *group_at, *fast_at, *slow_at, *tap_at;
-    bool padded;
+    bool padded, narrow;                        /* narrow: bf16 */
     size_t bytes;
 } hti_weight_layout;
 
@@ -31,8 +31,8 @@ void hti_weight_layout_free(hti_weight_layout *layout);
 /* Equal for equal formats of equal weights. */
 uint64_t hti_weight_layout_key(const dnnl_memory_desc_t *format, bool flipped);
 
-/* From row-major w to the format; padding is zeroed. */
-void hti_weight_pack(const hti_weight_layout *layout, const float *w, float *packed, int32_t threads);
+/* From row-major w to the format, rounded if it is narrow; padding is zeroed. */
+void hti_weight_pack(const hti_weight_layout *layout, const float *w, void *packed, int32_t threads);
 /* Back, adding `slices` packed partial sums in order; each begins `step` numbers after the one before. */
 void hti_weight_unpack(const hti_weight_layout *layout, float *packed, int64_t step, int32_t slices, float *w,
                        int32_t threads);

@@ -31,7 +31,8 @@ dnnl_status_t hti_primitive_weights(dnnl_memory_desc_t *weights, const hti_conv_
     dims[rank++] = kind == HTI_FLIPPED ? inner : outer;
     dims[rank++] = kind == HTI_FLIPPED ? outer : inner;
     for (int32_t k = 3 - p->axes; k < 3; k++) dims[rank++] = f->kernel[k];
-    return dnnl_memory_desc_init_by_tag(weights, rank, dims, dnnl_f32, dnnl_format_tag_any);
+    dnnl_data_type_t type = p->rounded && kind != HTI_TO_WEIGHT ? dnnl_bf16 : dnnl_f32;
+    return dnnl_memory_desc_init_by_tag(weights, rank, dims, type, dnnl_format_tag_any);
 }
 
 /* The descriptor of the form's own kind; backward kinds need the forward one as a hint. */
@@ -40,11 +41,14 @@ static dnnl_status_t describe(dnnl_engine_t engine, const hti_primitive_form *d,
 {
     dnnl_convolution_desc_t forward, backward;
     dnnl_primitive_desc_t first = NULL;
+    dnnl_memory_desc_t source = d->source, weights = d->weights, destination = d->destination;
+    bool hint = d->kind == HTI_TO_INPUT || d->kind == HTI_TO_WEIGHT;
+    if (hint) source.data_type = weights.data_type = destination.data_type = d->operands; /* a result may be wider */
     dnnl_status_t status = dnnl_dilated_convolution_forward_desc_init(
-        &forward, dnnl_forward_training, d->algorithm, &d->source, &d->weights, NULL, &d->destination, d->steps,
-        d->dilations, d->before, d->after);
+        &forward, dnnl_forward_training, d->algorithm, &source, &weights, NULL, &destination, d->steps, d->dilations,
+        d->before, d->after);
     if (status == dnnl_success) status = dnnl_primitive_desc_create(&first, &forward, attribute, engine, NULL);
-    if (status != dnnl_success || d->kind == HTI_FORWARD || d->kind == HTI_FLIPPED) {
+    if (status != dnnl_success || !hint) {
         *chosen = first;
         return status;
     }

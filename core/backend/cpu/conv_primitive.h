@@ -13,6 +13,7 @@ typedef enum hti_primitive_kind { HTI_FORWARD = 0, HTI_FLIPPED, HTI_TO_INPUT, HT
 typedef struct hti_primitive_form {
     hti_primitive_kind kind;
     dnnl_alg_kind_t algorithm;
+    dnnl_data_type_t operands;
     size_t most_scratch;             /* implementations that want more bytes are refused */
     dnnl_memory_desc_t source, weights, destination;
     dnnl_dims_t steps, dilations, before, after;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "backend/cpu/bf16.h"
 #include "backend/cpu/conv.h"
 #include "backend/cpu/cpu.h"
 #include "backend/cpu/loops.h"
@@ -49,4 +50,4 @@ static void *allocate(size_t bytes)
 extern const hti_backend TABLE_OF(HTI_INSTRUCTION_SET);
 const hti_backend TABLE_OF(HTI_INSTRUCTION_SET) = {
     .name = NAME_OF(HTI_INSTRUCTION_SET), .kernels = kernels, .copy = hti_copy, .run_group = hti_cpu_group,
-    .group_sum = hti_cpu_group_sum, .allocate = allocate, .release = free};
+    .group_sum = hti_cpu_group_sum, .refuses_bf16 = hti_refuses_bf16, .allocate = allocate, .release = free};

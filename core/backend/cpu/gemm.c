@@ -13,6 +13,7 @@
 #include <cblas.h>
 #endif
 
+#include "backend/cpu/bf16.h"
 #include "base/internal.h"
 #include "kernel/matmul.h"
 #include "tape/attributes.h"
@@ -98,8 +99,8 @@ typedef struct product {
     int32_t status;
 } product;
 
-static void read_frame(const hti_matmul_attributes *attributes, const hti_tensor *a, const hti_tensor *b,
-                       const hti_tensor *c, hti_matmul_frame *f)
+void hti_matmul_frame_read(const hti_matmul_attributes *attributes, const hti_tensor *a, const hti_tensor *b,
+                           const hti_tensor *c, hti_matmul_frame *f)
 {
     int32_t ra = a->shape.rank, rb = b->shape.rank, rc = c->shape.rank;
     int32_t ta = attributes->transpose_a ? 1 : 0, tb = attributes->transpose_b ? 1 : 0;
@@ -122,8 +123,7 @@ static void read_frame(const hti_matmul_attributes *attributes, const hti_tensor
     f->column_c = c->stride[rc - 1];
 }
 
-/* One matrix on the right for all of them on the left, which lie one after the other: a single taller product. */
-static void merge_leading(hti_matmul_frame *f)
+void hti_matmul_frame_merge(hti_matmul_frame *f)
 {
     int64_t rows = f->rows;
     for (int32_t k = f->leading - 1; k >= 0; k--) {
@@ -216,17 +216,18 @@ static void run_elements(void *context, int64_t begin, int64_t end)
 static ht_status run_matmul(const hti_run *run)
 {
     const hti_tensor *a = &run->in[0], *b = &run->in[1];
+    if (run->state) return hti_matmul_bf16_run(run);
     product p = {.dtype = run->out->dtype, .a = a->data, .b = b->data, .c = run->out->data, .batch = 1};
     if (p.dtype != HT_F32 && p.dtype != HT_F64) return HT_EUNSUPPORTED;
     p.bytes = ht_dtype_bytes(p.dtype);
-    read_frame(run->attributes, a, b, run->out, &p.frame);
+    hti_matmul_frame_read(run->attributes, a, b, run->out, &p.frame);
     hti_matmul_frame *f = &p.frame, kept = p.frame;
     bool fast = hti_gemm_built(p.dtype) && f->inner > 0;
     fast = fast && readable(f->rows, f->inner, &f->row_a, &f->inner_a, &p.transpose_a);
     fast = fast && readable(f->inner, f->columns, &f->inner_b, &f->column_b, &p.transpose_b);
     fast = fast && (f->columns == 1 || f->column_c == 1) && f->row_c >= f->columns;
     if (fast) {
-        if (!p.transpose_a) merge_leading(f);
+        if (!p.transpose_a) hti_matmul_frame_merge(f);
         for (int32_t k = 0; k < f->leading; k++) p.batch *= f->lead[k];
         return run_tiles(&p, run->threads);
     }
@@ -243,4 +244,6 @@ static double count_matmul(const void *attributes, const hti_tensor *in, const h
     return 2.0 * (double)ht_shape_count(out->shape) * (double)inner;
 }
 
-const hti_kernel hti_cpu_matmul = {.run = run_matmul, .order = HTI_ROW_ONLY, .views = 3u, .flop = count_matmul};
+const hti_kernel hti_cpu_matmul = {.run = run_matmul, .order = HTI_ROW_ONLY, .views = 3u,
+                                   .prepare = hti_matmul_bf16_prepare, .release = hti_matmul_bf16_release,
+                                   .pack = hti_matmul_bf16_pack, .flop = count_matmul};
