@@ -345,8 +345,32 @@ static void test_largest(void)
     tap_ok(bad == 0, "the first largest, and the first NaN, along any axis (%d off)", (int)bad);
 }
 
+/* A large number among small ones takes the whole loop elsewhere, but no bit of the others. */
+static void test_turns(void)
+{
+    int32_t bad = 0;
+    for (uint64_t seed = 0; seed < 8; seed++) {
+        bench b = {.seed = seed};
+        const hti_op_id op = seed % 2 ? HTI_OP_sin : HTI_OP_cos;
+        const ht_shape shape = HT_SHAPE(pick(&b, 1, 5), pick(&b, 17, 70));
+        const int64_t count = ht_shape_count(shape), at = pick(&b, 0, count - 1);
+        const hti_tensor x = random_tensor(&b, HT_F32, shape, HTI_ROW, 0, -8000, 8000);
+        const hti_tensor near = make(&b, HT_F32, shape, HTI_ROW, 0), far = make(&b, HT_F32, shape, HTI_ROW, 0);
+        bad += run_op(&b, op, NULL, &x, 1, &near, 1) != HT_OK;
+        ((float *)x.data)[at] = seed < 4 ? 1e6f : INFINITY;
+        bad += run_op(&b, op, NULL, &x, 1, &far, 1) != HT_OK;
+        const float large = ((float *)far.data)[at], want = seed % 2 ? sinf(1e6f) : cosf(1e6f);
+        bad += seed < 4 ? large != want : !isnan(large);
+        ((float *)far.data)[at] = ((float *)near.data)[at];
+        bad += memcmp(near.data, far.data, (size_t)count * sizeof(float)) != 0;
+        drop(&b);
+    }
+    tap_ok(bad == 0, "sin and cos of small numbers have equal bits beside large ones (%d off)", (int)bad);
+}
+
 int main(void)
 {
+    test_turns();
     test_pointwise();
     test_special_values();
     test_cast();

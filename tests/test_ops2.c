@@ -430,8 +430,10 @@ static int resample_agrees(uint64_t seed)
     const int back = (int)(seed / 4 % 2);
     ht_shape shape = random_shape(&b, (int32_t)pick(&b, 2, 5), 7), result = shape;
     hti_resample_attributes a = {pick(&b, 0, shape.rank - 1), (int64_t)(seed % 4) + 1, 0, 0};
-    a.from = back ? pick(&b, 1, 9) : shape.dim[a.axis];
-    a.to = back ? shape.dim[a.axis] : pick(&b, 1, 9);
+    if (seed % 16 >= 12) shape.dim[a.axis] = result.dim[a.axis] = pick(&b, 20, 40); /* lanes along the axis */
+    const int64_t other = pick(&b, 1, seed % 32 >= 16 ? 40 : 9);
+    a.from = back ? other : shape.dim[a.axis];
+    a.to = back ? shape.dim[a.axis] : other;
     const int64_t from = shape.dim[a.axis], to = result.dim[a.axis] = back ? a.from : a.to;
     const hti_order order = (hti_order)(seed / 8 % 2);
     const hti_op_id op = back ? HTI_OP_resample_back : HTI_OP_resample;
