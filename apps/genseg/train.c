@@ -510,8 +510,7 @@ int genseg_train(const genseg_job *job, ht_error *error)
             genseg_report_write(job->run, error) == HT_OK)
             say_result(&t, &metrics);
     }
-    if (job->dry_run && error->status == HT_OK && (device = ht_device_open("cpu", t.config.threads, error)))
-        say_plan(&t, device, error);
+    if (job->dry_run && error->status == HT_OK) say_plan(&t, device, error);
     int code = genseg_exit_code(error->status, t.began);
     if (t.began && error->status == HT_EINTERRUPTED) code = stopped(&t, error);
     release(&t, device);
