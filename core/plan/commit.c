@@ -165,24 +165,6 @@ static void choose_late(committer *c)
         }
 }
 
-/* False without memory. */
-static bool move_late(committer *c)
-{
-    ht_program *p = c->p;
-    hti_step *moved = calloc((size_t)p->steps.count + 1, sizeof *moved);
-    int32_t count = 0;
-    if (!moved) return false;
-    for (int32_t s = 0; s < p->steps.count; s++)
-        if (!c->late[s]) moved[count++] = p->steps.at[s];
-    p->commit_section = count;
-    for (int32_t s = 0; s < p->steps.count; s++)
-        if (c->late[s]) moved[count++] = p->steps.at[s];
-    free(p->steps.at);
-    p->steps.at = moved;
-    p->steps.room = p->steps.count;
-    return true;
-}
-
 ht_status hti_plan_commit(ht_program *p, ht_error *error)
 {
     const size_t buffers = (size_t)p->buffers.count + 1, steps = (size_t)p->steps.count + 1;
@@ -201,7 +183,8 @@ ht_status hti_plan_commit(ht_program *p, ht_error *error)
         mark_reads(&c);
         sort_states(&c);
         choose_late(&c);
-        fits = move_late(&c);
+        p->commit_section = hti_steps_last(p, c.late);
+        fits = p->commit_section >= 0;
     }
     free(c.commit);
     free(c.read);

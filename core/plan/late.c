@@ -73,20 +73,20 @@ static void weigh(sorter *s)
     }
 }
 
-/* False without memory. */
-static bool reorder(sorter *s)
+int32_t hti_steps_last(ht_program *p, const bool *last)
 {
-    ht_program *p = s->p;
     hti_step *sorted = calloc((size_t)p->steps.count + 1, sizeof *sorted);
-    int32_t count = 0;
-    for (int32_t late = 0; sorted && late < 2; late++)
-        for (int32_t i = 0; i < p->steps.count; i++)
-            if ((s->root[i] != HTI_NOWHERE && s->saved[part_of(s, i)] > 0) == late) sorted[count++] = p->steps.at[i];
-    if (!sorted) return false;
+    int32_t count = 0, first = 0;
+    if (!sorted) return -1;
+    for (int32_t s = 0; s < p->steps.count; s++)
+        if (!last[s]) sorted[count++] = p->steps.at[s];
+    first = count;
+    for (int32_t s = 0; s < p->steps.count; s++)
+        if (last[s]) sorted[count++] = p->steps.at[s];
     free(p->steps.at);
     p->steps.at = sorted;
     p->steps.room = p->steps.count;
-    return true;
+    return first;
 }
 
 ht_status hti_plan_late(ht_program *p, ht_error *error)
@@ -95,11 +95,13 @@ ht_status hti_plan_late(ht_program *p, ht_error *error)
     sorter s = {.p = p, .maker = calloc(buffers, sizeof *s.maker), .early = calloc(buffers, sizeof *s.early),
                 .at_end = calloc(buffers, sizeof *s.at_end), .counted = calloc(buffers, sizeof *s.counted),
                 .root = calloc(steps, sizeof *s.root), .saved = calloc(steps, sizeof *s.saved)};
-    bool fits = s.maker && s.early && s.at_end && s.counted && s.root && s.saved;
+    bool *late = calloc(steps, sizeof *late);
+    bool fits = s.maker && s.early && s.at_end && s.counted && s.root && s.saved && late;
     if (fits) {
         mark(&s);
         weigh(&s);
-        fits = reorder(&s);
+        for (int32_t i = 0; i < p->steps.count; i++) late[i] = s.root[i] != HTI_NOWHERE && s.saved[part_of(&s, i)] > 0;
+        fits = hti_steps_last(p, late) >= 0;
     }
     free(s.maker);
     free(s.early);
@@ -107,5 +109,6 @@ ht_status hti_plan_late(ht_program *p, ht_error *error)
     free(s.counted);
     free(s.root);
     free(s.saved);
+    free(late);
     return fits ? HT_OK : ht_fail(error, HT_ENOMEM, "plan: the system gave no memory for the plan");
 }

@@ -153,6 +153,8 @@ const char *hti_step_name(const hti_step *step);
 ht_status hti_plan_build(ht_program *program, const ht_tape *tape, ht_vars outputs, ht_error *error);
 /* Moves steps that nothing but outputs and commits waits for to the end, where that saves memory. */
 ht_status hti_plan_late(ht_program *program, ht_error *error);
+/* Steps that are marked go behind all others, each kind in its order; how many are not marked, or -1 without memory. */
+int32_t hti_steps_last(ht_program *program, const bool *last);
 /* Joins pointwise steps into groups. Steps may change places, but each stays after those whose results it reads. */
 ht_status hti_plan_fuse(ht_program *program, ht_error *error);
 /* Moves updates of stores into the commit section, where they write in place. Begins anew if the steps changed since. */
