@@ -134,8 +134,7 @@ ht_status hti_conv_prepare(const hti_conv_method *method, hti_conv_face face, co
         s->problem.axes = ((const hti_conv_attributes *)attributes)->axes;
         if (rounded && (!method || method == &hti_conv_onednn)) status = prepare_rounded(s, in, choice);
         for (int32_t k = 0; k < count && status == HT_EUNSUPPORTED; k++) {
-            if (method && method != all[k]) continue;
-            if (s->problem.frame.batch == 0 && all[k] != &hti_conv_reference) continue; /* nothing to be fast at */
+            if (!all[k]->prepare || (method && method != all[k])) continue;
             *choice = (hti_choice){0};
             status = all[k]->prepare(&s->problem, &s->own, choice);
             s->method = all[k];

@@ -28,7 +28,8 @@ typedef struct hti_conv_problem {
 } hti_conv_problem;
 
 /*
- * prepare fills *own and the choice; EUNSUPPORTED, with nothing left behind, means "not mine, ask the next one".
+ * prepare (NULL of a method that is not in the build) fills *own and the choice; EUNSUPPORTED, with nothing left behind,
+ * means "not mine, ask the next one".
  * pack may be NULL in a method that never asks for packed weights.
  */
 typedef struct hti_conv_method {

@@ -440,14 +440,6 @@ const hti_conv_method hti_conv_onednn = {.prepare = prepare_onednn, .run = run_o
 
 #else
 
-static ht_status prepare_nothing(const hti_conv_problem *problem, void **own, hti_choice *choice)
-{
-    (void)problem;
-    (void)own;
-    (void)choice;
-    return HT_EUNSUPPORTED;
-}
-
-const hti_conv_method hti_conv_onednn = {.prepare = prepare_nothing};
+const hti_conv_method hti_conv_onednn = {0}; /* not in this build */
 
 #endif

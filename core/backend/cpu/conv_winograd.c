@@ -292,14 +292,6 @@ const hti_conv_method hti_conv_winograd = {.prepare = prepare_winograd, .run = r
 
 #else
 
-static ht_status prepare_nothing(const hti_conv_problem *problem, void **own, hti_choice *choice)
-{
-    (void)problem;
-    (void)own;
-    (void)choice;
-    return HT_EUNSUPPORTED;
-}
-
-const hti_conv_method hti_conv_winograd = {.prepare = prepare_nothing};
+const hti_conv_method hti_conv_winograd = {0}; /* not in this build */
 
 #endif
