@@ -95,8 +95,12 @@ static const char *name_of(ht_vars list, int32_t i, char text[16])
 
 ht_vars ht_grad_(ht_var loss, ht_vars inputs, const char *where)
 {
-    ht_tape *tape = loss.tape;
+    ht_tape *tape = loss.tape ? loss.tape : hti_tape_of(inputs.at, inputs.count);
     if (!tape || tape->error.status != HT_OK) return hti_empties(tape, inputs);
+    if (!ht_ok(loss)) {
+        ht_tape_fail(tape, where, HT_EINVALID, "grad: the loss is an empty value; expected a recorded one");
+        return hti_empties(tape, inputs);
+    }
     char shape[HT_SHAPE_TEXT], number[16], cut[200];
     if (ht_shape_count(ht_var_shape(loss)) != 1) {
         ht_tape_fail(tape, where, HT_ESHAPE, "grad: the loss is %s; expected a single number",

@@ -58,7 +58,8 @@ static bool moves(const hti_walk *walk, const hti_node *node)
 
 ht_vars ht_jvp_(ht_vars outputs, ht_vars inputs, ht_vars tangents, const char *where)
 {
-    ht_tape *tape = outputs.count > 0 ? outputs.at[0].tape : NULL;
+    ht_tape *tape = hti_tape_of(outputs.at, outputs.count);
+    if (!tape) tape = hti_tape_of(inputs.at, inputs.count);
     if (!tape || tape->error.status != HT_OK) return hti_empties(tape, outputs);
     bool fit = tangents.count == inputs.count && hti_all_on(tape, outputs) && hti_all_on(tape, inputs);
     for (int32_t i = 0; fit && i < inputs.count; i++)

@@ -46,7 +46,8 @@ static bool same_spec(ht_var a, ht_var b)
 
 ht_vars ht_vjp_(ht_vars outputs, ht_vars cotangents, ht_vars inputs, const char *where)
 {
-    ht_tape *tape = outputs.count > 0 ? outputs.at[0].tape : NULL;
+    ht_tape *tape = hti_tape_of(outputs.at, outputs.count);
+    if (!tape) tape = hti_tape_of(inputs.at, inputs.count);
     if (!tape || tape->error.status != HT_OK || inputs.count < 1) return hti_empties(tape, inputs);
     bool fit = cotangents.count == outputs.count && hti_all_on(tape, outputs) && hti_all_on(tape, inputs);
     for (int32_t i = 0; fit && i < outputs.count; i++)

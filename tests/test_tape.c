@@ -30,6 +30,24 @@ static void check_error(const ht_tape *tape, ht_status status, const char *what,
 #define CHECK_ERROR(tape, status, what, ...) \
     check_error(tape, status, what, (const char *const[]){__VA_ARGS__, NULL})
 
+/* A loss that was never recorded has no tape to mark: that of the inputs is. */
+static void test_empty_losses(void)
+{
+    static const char *const names[] = {"grad", "vjp", "jvp"};
+    for (int32_t k = 0; k < 3; k++) {
+        ht_tape *tape = ht_tape_new(HT_F64);
+        ht_var none = {0}, x = ht_input(tape, "x", HT_SHAPE(2));
+        const ht_vars nothing = {.at = &none, .count = 1};
+        const ht_vars given = k == 0   ? ht_grad(none, ht_list(x))
+                              : k == 1 ? ht_vjp(nothing, nothing, ht_list(x))
+                                       : ht_jvp(nothing, ht_list(x), ht_list(x));
+        const ht_error *e = ht_tape_error(tape);
+        tap_ok(given.count == 1 && !ht_ok(given.at[0]) && e->status != HT_OK && strstr(e->message, names[k]) &&
+                   strstr(e->message, "tests/test_tape.c:"), "%s of a value that was never recorded: %s", names[k], e->message);
+        ht_tape_free(tape);
+    }
+}
+
 static void test_consing(void)
 {
     ht_tape *tape = ht_tape_new(HT_F64);
@@ -341,5 +359,6 @@ int main(void)
     test_verify();
     test_forgery();
     ht_device_close(device);
+    test_empty_losses();
     return tap_done();
 }

@@ -10,14 +10,6 @@
 #include "tape/attributes.h"
 #include "tape/tape_internal.h"
 
-/* The tape of the first value that has one. */
-static inline ht_tape *hti_tape_of(const ht_var *in, int32_t count)
-{
-    for (int32_t i = 0; i < count; i++)
-        if (in[i].tape) return in[i].tape;
-    return NULL;
-}
-
 /* All inputs real, of one type and one shape: the result alike. */
 ht_status hti_shape_pointwise(const hti_call *call, hti_spec *out, ht_error *error);
 /* EDTYPE unless every input is real and of one type; out->dtype is set. */

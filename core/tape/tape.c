@@ -148,18 +148,15 @@ ht_vars hti_empties(ht_tape *tape, ht_vars like)
 
 ht_vars ht_list_(const ht_var *values, int32_t count)
 {
-    ht_tape *tape = NULL;
-    for (int32_t i = 0; i < count && !tape; i++) tape = values[i].tape;
-    return ht_vars_new(tape, values, NULL, count);
+    return ht_vars_new(hti_tape_of(values, count), values, NULL, count);
 }
 
 ht_vars ht_vars_join(ht_vars a, ht_vars b)
 {
     if (a.count == 0) return b;
     if (b.count == 0) return a;
-    ht_tape *tape = NULL;
-    for (int32_t i = 0; i < a.count && !tape; i++) tape = a.at[i].tape;
-    for (int32_t i = 0; i < b.count && !tape; i++) tape = b.at[i].tape;
+    ht_tape *tape = hti_tape_of(a.at, a.count);
+    if (!tape) tape = hti_tape_of(b.at, b.count);
     ht_vars none = {0};
     if (!tape) return none;
     int32_t count = a.count + b.count;

@@ -24,6 +24,14 @@ typedef struct hti_slot {
     bool written;
 } hti_slot;
 
+/* The tape of the first value that has one. */
+static inline ht_tape *hti_tape_of(const ht_var *in, int32_t count)
+{
+    for (int32_t i = 0; i < count; i++)
+        if (in[i].tape) return in[i].tape;
+    return NULL;
+}
+
 /* What a function that gives a list returns on a marked tape: as many values as `like` and its names, all empty, so that a
    caller may look at each. tape may be NULL. */
 ht_vars hti_empties(ht_tape *tape, ht_vars like);
