@@ -31,7 +31,7 @@ for source in "$root"/examples/*.c; do
     name=$(basename "$source" .c)
     count=$((count + 1))
     # by eval, for pkg-config escapes the blanks of a path
-    if eval 'cc -std=c17 -Wall -Wextra -Wpedantic -Werror "$source" '"$(pkg-config --cflags --libs hypertape)"' -o "$work/$name"' \
+    if eval 'cc -std=c17 -Wall -Wextra -Wpedantic -Werror "$source" -o "$work/$name" '"$(pkg-config --cflags --libs hypertape)" \
         >"$work/log" 2>&1 && "$work/$name" "$root/examples/data" >>"$work/log" 2>&1; then
         echo "ok $count - $name: $(tail -n 1 "$work/log")"
     else

@@ -200,7 +200,8 @@ static void check_convolutions(void)
         char why[256] = "";
         int32_t rounded = 0;
         for (int32_t face = 0; face < 3; face++) rounded += check_face(&c, (hti_conv_face)face, &o, why);
-        if (why[0] == 0 && rounded < rows[i].rounded) snprintf(why, sizeof why, "expected %d faces on bf16", (int)rows[i].rounded);
+        if (why[0] == 0 && rounded < rows[i].rounded)
+            snprintf(why, sizeof why, "expected %d faces on bf16", (int)rows[i].rounded);
         tap_ok(why[0] == 0, "%d axes, %d groups, [%d,%d->%d] %d:k%ds%dp%dd%d, %d faces on bf16%s%s", (int)c.axes, (int)c.groups,
                (int)c.batch, (int)c.channels, (int)c.filters, (int)rows[i].size, (int)rows[i].kernel, (int)rows[i].stride,
                (int)rows[i].pad, (int)rows[i].dilation, (int)rounded, why[0] ? ": " : "", why);

@@ -49,7 +49,8 @@ assert all("worst" in op and "failed" in op for op in report["ops"])
 cases = xml.dom.minidom.parse(sys.argv[2]).getElementsByTagName("testcase")
 assert len(cases) == len(report["ops"])
 TEXT
-    result "$([ $? = 0 ] && echo 1)" "the JSON is as the contract says, with enough checks of each; JUnit has every op $(tail -n 1 "$scratch/said")"
+    result "$([ $? = 0 ] && echo 1)" \
+        "the JSON is as the contract says, with enough checks of each; JUnit has every op $(tail -n 1 "$scratch/said")"
 fi
 status 0 "everything in f32" --dtype f32
 result "$(grep -q " 0 failed, 0 skipped" "$scratch/out" && echo 1)" "f32: $(tail -n 1 "$scratch/out")"
@@ -65,7 +66,8 @@ for arguments in '--op nothing' '--order 4' '--dtype f16' '--seed x' '--what' '-
     '--plant sign:0:1' '--dtype f32 --order 2'; do
     # shellcheck disable=SC2086
     status 2 "refused: $arguments" $arguments
-    result "$([ "$(wc -l <"$scratch/err")" = 1 ] && [ ! -s "$scratch/out" ] && echo 1)" "one line on standard error: $(cat "$scratch/err")"
+    result "$([ "$(wc -l <"$scratch/err")" = 1 ] && [ ! -s "$scratch/out" ] && echo 1)" \
+        "one line on standard error: $(cat "$scratch/err")"
 done
 
 echo "1..$number"

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""The forms of a profile, read by readers that know nothing of us: JSON, XML. Usage: profiles.py PROFILE_MAKER BENCH_ROUND GENSEG.
-The maker's scopes have hostile names; a round has thousands of steps. Prints TAP. Nothing but the standard library."""
+"""The forms of a profile, read by readers that know nothing of us: JSON, XML. The maker's scopes have hostile names; a
+round has thousands of steps. Prints TAP. Nothing but the standard library.
+Usage: profiles.py PROFILE_MAKER BENCH_ROUND GENSEG."""
 import collections
 import json
 import os
@@ -150,7 +151,8 @@ def profile_of_training(folder):
     result(near(whole, sum(e["dur"] for e in steps) * 1e-3, len(steps)), "its trace and its table agree", whole)
     read_flame(os.path.join(profile, "round.svg"), "training")
     done = subprocess.run([GENSEG, *words, "--out", run + "2", "--profile", MAKER], capture_output=True, text=True)
-    result(done.returncode == 2 and "expected a folder" in done.stderr and not os.path.exists(run + "2") and done.stderr.count("\n") == 1,
+    result(done.returncode == 2 and "expected a folder" in done.stderr and not os.path.exists(run + "2")
+           and done.stderr.count("\n") == 1,
            "a folder that cannot be made is said before training", done.stderr)
 
 
