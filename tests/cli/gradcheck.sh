@@ -60,15 +60,22 @@ again=$(sed -n 's/^ *again: ht-gradcheck //p' "$scratch/out")
 # shellcheck disable=SC2086 # words of a command
 status 1 "the command that is printed shows it again: $again" $again
 result "$(grep -q 'order 1, difference' "$scratch/out" && echo 1)" "the message names order and oracle"
-status 1 "a report that cannot be written" --op exp --junit "$scratch/absent/file.xml"
+status 1 "a report that cannot be kept" --op exp --junit /dev/full
+result "$([ "$(wc -l <"$scratch/err")" = 1 ] && echo 1)" "in one line: $(cat "$scratch/err")"
 
 for arguments in '--op nothing' '--order 4' '--dtype f16' '--seed x' '--what' '--op' '--plant conv:7:1e-4' '--plant conv' \
-    '--plant sign:0:1' '--dtype f32 --order 2'; do
+    '--plant sign:0:1' '--dtype f32 --order 2' '--op exp --junit absent/file.xml'; do
     # shellcheck disable=SC2086
     status 2 "refused: $arguments" $arguments
     result "$([ "$(wc -l <"$scratch/err")" = 1 ] && [ ! -s "$scratch/out" ] && echo 1)" \
         "one line on standard error: $(cat "$scratch/err")"
 done
+for near in 'confv conv' 'softmx softmax' 'Batch_Norm batch_norm' 'graid_sample grid_sample'; do
+    status 2 "a name nearly right: ${near% *}" --op "${near% *}"
+    result "$(grep -q "the nearest is ${near#* }\$" "$scratch/err" && echo 1)" "$(cat "$scratch/err")"
+done
+status 2 "a name like none" --op zebra
+result "$(grep -q nearest "$scratch/err" || echo 1)" "$(cat "$scratch/err")"
 
 echo "1..$number"
 exit $bad

@@ -13,6 +13,7 @@
 #include "tape/op.h"
 
 #define GRADCHECK_INPUTS 4
+#define GRADCHECK_NAME 64 /* bytes of a subject's name */
 #define GRADCHECK_ORDERS 3
 #define GRADCHECK_TOLERANCE 1e-9
 #define GRADCHECK_ILL 10 /* times that, at sizes made by rule: two numbers that nearly agree may be all of a norm's group */
@@ -60,6 +61,9 @@ extern const int32_t gradcheck_composite_count;
 /* Compositions as samples of an op that is not there; its rejects are the subject of its own name. */
 extern const hti_op gradcheck_compositions;
 
+/* The name of subject i, in order: ops, compositions, samples of compositions; "" for an op without inputs. */
+const char *gradcheck_subject(int32_t i, char text[GRADCHECK_NAME]);
+int32_t gradcheck_subjects(void);
 /* Whether there is a subject of that name. */
 bool gradcheck_known(const char *name);
 
@@ -90,7 +94,7 @@ typedef struct gradcheck_options {
 
 /* What was found of one subject. */
 typedef struct gradcheck_row {
-    char name[64];
+    char name[GRADCHECK_NAME];
     const hti_op *op;       /* NULL for a composition */
     bool pointwise;
     int64_t checks, failed, skipped;
