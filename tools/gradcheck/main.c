@@ -21,8 +21,9 @@ static const char usage[] =
     "entries of the gradient. Differences that would cross a kink are taken with a smaller step. Then against a second text of\n"
     "what every op means, which shares nothing with kernels and rules: values in f64 and f32, differences of the value in\n"
     "quadruple precision, complex steps. Every sample is tried at sizes 0 and 1 too: taken, or refused in clear words.\n"
+    "The row bf16 compares products on operands rounded to bf16 with f64, where the processor has them.\n"
     "\n"
-    "  --op NAME      one op only, for example conv or batch_norm\n"
+    "  --op NAME      one op only, for example conv or batch_norm; or bf16\n"
     "  --order N      one order only: 1, 2 or 3\n"
     "  --dtype T      f64 (default), or f32: values and first derivatives in f32 against f64, within 1e-5;\n"
     "                 within 1e-4 at sizes that are made by rule\n"
@@ -151,6 +152,9 @@ static bool take(int count, char **argv, arguments *a)
     }
     if (a->options.dtype == HT_F32 && a->options.order > 1)
         return complain("--order", "above 1 with --dtype f32", "order 1: f32 is compared with f64 in value and first order");
+    bool rounded = a->options.only && strcmp(a->options.only, GRADCHECK_ROUNDED) == 0;
+    if (rounded && (a->options.dtype == HT_F32 || a->options.order > 1))
+        return complain("--op", "bf16 with --dtype or --order", "it alone, or order 1: bf16 is compared with f64 in first order");
     return true;
 }
 

@@ -300,7 +300,8 @@ static bool named_before(int32_t i, const char *name)
 
 bool gradcheck_known(const char *name)
 {
-    return *name && (strcmp(name, gradcheck_compositions.name) == 0 || named_before(gradcheck_subjects(), name));
+    return *name && (strcmp(name, gradcheck_compositions.name) == 0 || strcmp(name, GRADCHECK_ROUNDED) == 0 ||
+                     named_before(gradcheck_subjects(), name));
 }
 
 bool gradcheck_run(const gradcheck_options *options, gradcheck_report *report)
@@ -308,7 +309,7 @@ bool gradcheck_run(const gradcheck_options *options, gradcheck_report *report)
     double begin = now();
     char text[GRADCHECK_NAME];
     bool all = true;
-    *report = (gradcheck_report){.row = calloc((size_t)gradcheck_subjects() + 1, sizeof *report->row)};
+    *report = (gradcheck_report){.row = calloc((size_t)gradcheck_subjects() + 2, sizeof *report->row)};
     if (!report->row) return false;
     for (int32_t i = 0; i < gradcheck_subjects() && all; i++) {
         const char *name = gradcheck_subject(i, text);
@@ -320,6 +321,14 @@ bool gradcheck_run(const gradcheck_options *options, gradcheck_report *report)
         *row = (gradcheck_row){.op = &gradcheck_compositions};
         snprintf(row->name, sizeof row->name, "%s", gradcheck_compositions.name);
         gradcheck_rejects_run(&gradcheck_compositions, row);
+    }
+    if (options->dtype == HT_F64 && options->order <= 1 &&
+        (!options->only || strcmp(options->only, GRADCHECK_ROUNDED) == 0)) {
+        gradcheck_row *row = &report->row[report->count++];
+        double from = now();
+        *row = (gradcheck_row){.name = GRADCHECK_ROUNDED};
+        gradcheck_rounded_run(options, row);
+        row->seconds = now() - from;
     }
     for (int32_t i = 0; i < report->count; i++) {
         report->checks += report->row[i].checks;

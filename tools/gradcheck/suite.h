@@ -89,6 +89,7 @@ typedef struct gradcheck_options {
     ht_dtype dtype;         /* HT_F64; HT_F32 compares f32 with f64 */
     uint64_t seed;
     double effort;          /* share of the full number of checks; 0 is 1 */
+    ht_precision precision; /* of the f32 side where f32 is compared with f64 */
     gradcheck_plant plant;
 } gradcheck_options;
 
@@ -139,9 +140,12 @@ gradcheck_record gradcheck_recorded(const gradcheck_options *options, const grad
 void gradcheck_release(gradcheck_record *record);
 /* Number of a stream, in (0, 1). */
 double gradcheck_unit(uint64_t key, uint64_t stream, int64_t i);
-/* f32 against f64: the value and the first derivatives. */
+/* f32 against f64: the value and the first derivatives. A planted rule is in the f32 alone. */
 void gradcheck_single_run(const gradcheck_options *options, const gradcheck_variant *variant, int32_t draws,
                           gradcheck_row *row);
+/* The same of products whose operands are rounded to bf16: a row of its own, by the name GRADCHECK_ROUNDED. */
+#define GRADCHECK_ROUNDED "bf16"
+void gradcheck_rounded_run(const gradcheck_options *options, gradcheck_row *row);
 
 /* Values and derivatives against judges that know no rule; at most a few of the draws. */
 void gradcheck_oracles_run(const gradcheck_options *options, const gradcheck_variant *variant, int32_t draws,
