@@ -224,9 +224,9 @@ static void show_errors(const char *name, const json_t *rows)
     json_t *row;
     printf("%s\n", name);
     json_array_foreach((json_t *)rows, i, row)
-        printf("    %-16s direct %8.2e, auto %8.2e, ratio %5.2f, of root mean squares %5.2f\n", json_string_value(json_object_get(row, "step")),
-               bench_number(row, "direct"), bench_number(row, "auto"), bench_number(row, "ratio"),
-               bench_number(row, "mean_ratio"));
+        printf("    %-16s direct %8.2e, auto %8.2e, ratio %5.2f, of root mean squares %5.2f\n",
+               json_string_value(json_object_get(row, "step")), bench_number(row, "direct"), bench_number(row, "auto"),
+               bench_number(row, "ratio"), bench_number(row, "mean_ratio"));
     fflush(stdout);
 }
 

@@ -37,7 +37,8 @@ static void describe(const bench_options *options, const json_t *ours, const jso
     for (size_t i = 0; i < sizeof same / sizeof same[0]; i++) json_object_set(result, same[i], json_object_get(ours, same[i]));
     json_object_set_new(result, "flop_per_second", bench_real(rate));
     json_object_set_new(result, "fraction_of_peak", bench_real(rate / bench_number(machine, "fma_flop_per_second")));
-    json_object_set_new(result, "options", json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:s, s:s, s:s, s:s, s:i}", "size", o->size,
+    json_object_set_new(result, "options",
+                        json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:s, s:s, s:s, s:s, s:i}", "size", o->size,
                         "batch", o->batch, "generator_width", o->generator_width, "generator_levels", o->generator_levels,
                         "unet_width", o->unet_width, "unet_depth", o->unet_depth, "hypergradient", names[o->hypergradient],
                         "search", searches[o->search], "convolution",

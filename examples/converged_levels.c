@@ -28,13 +28,15 @@ static ht_var product(const double *matrix, ht_var x)
 static ht_var loss_G(const mlo_point *at, void *context)
 {
     const problem *p = context;
-    return half_distance(value(mlo_at(at, "G")), product(p->P, value(mlo_at(at, "A"))));
+    ht_var G = value(mlo_at(at, "G")), A = value(mlo_at(at, "A"));
+    return half_distance(G, product(p->P, A));
 }
 
 static ht_var loss_S(const mlo_point *at, void *context)
 {
     const problem *p = context;
-    return half_distance(value(mlo_at(at, "S")), product(p->Q, value(mlo_at(at, "G"))));
+    ht_var S = value(mlo_at(at, "S")), G = value(mlo_at(at, "G"));
+    return half_distance(S, product(p->Q, G));
 }
 
 static ht_var loss_A(const mlo_point *at, void *context)

@@ -14,14 +14,15 @@ static ht_var value(nn_scope s) { return nn_parameter(s, "value", HT_SCALAR, nn_
 static ht_var train_loss(const mlo_point *at, void *context)
 {
     (void)context;
-    return ht_square(ht_sub(value(mlo_at(at, "w")), value(mlo_at(at, "a"))));
+    ht_var w = value(mlo_at(at, "w")), a = value(mlo_at(at, "a"));
+    return ht_square(ht_sub(w, a));
 }
 
 static ht_var validation_loss(const mlo_point *at, void *context)
 {
     (void)context;
-    ht_var w = value(mlo_at(at, "w")), a = value(mlo_at(at, "a"));
-    return ht_offset(ht_sub(ht_mul(a, w), ht_scale(a, 2)), 1);
+    ht_var w = value(mlo_at(at, "w")), a = value(mlo_at(at, "a")), twice = ht_scale(a, 2);
+    return ht_offset(ht_sub(ht_mul(a, w), twice), 1);
 }
 
 /* The step that w keeps; the look-ahead is w - xi g. */

@@ -52,7 +52,7 @@ static ht_var bent(ht_var x, ht_var round)
 {
     static const double whole[] = {1, 0, 0, 0, 1, 0};
     ht_var noise = ht_normal(x.tape, HT_SHAPE(BATCH, 2, 3), round, .stream = "bend");
-    ht_var theta = ht_add(ht_constant(x.tape, whole, HT_SHAPE(1, 2, 3)), ht_scale(noise, 0.1));
+    ht_var bend = ht_scale(noise, 0.1), theta = ht_add(ht_constant(x.tape, whole, HT_SHAPE(1, 2, 3)), bend);
     return ht_grid_sample(x, ht_affine_grid(theta, HT_SHAPE(8, 8)));
 }
 

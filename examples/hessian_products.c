@@ -49,8 +49,8 @@ static ht_vars direction(ht_vars w, const char *name)
 /* |a - b| / |b| */
 static ht_var apart(ht_vars a, ht_vars b)
 {
-    ht_var minus = ht_fill(a.at[0].tape, -1, HT_SCALAR);
-    return ht_div(ht_norm(ht_add_scaled(a, b, minus)), ht_norm(b));
+    ht_var minus = ht_fill(a.at[0].tape, -1, HT_SCALAR), size = ht_norm(b);
+    return ht_div(ht_norm(ht_add_scaled(a, b, minus)), size);
 }
 
 int main(int argc, char **argv)
@@ -68,9 +68,10 @@ int main(int argc, char **argv)
         ht_var loss = networks[i](s, image);
         ht_vars w = nn_params(s), u = direction(w, "u"), v = direction(w, "v");
         ht_vars Hu = ht_hvp(loss, w, u), Hv = ht_hvp(loss, w, v); /* forward over reverse */
-        ht_var uHv = ht_dot(u, Hv), vHu = ht_dot(v, Hu), two = ht_fill(tape, 2, HT_SCALAR);
-        found[i * NUMBERS] = ht_div(ht_abs(ht_sub(uHv, vHu)), ht_abs(vHu));
-        found[i * NUMBERS + 1] = apart(ht_hvp(loss, w, ht_add_scaled(u, v, two)), ht_add_scaled(Hu, Hv, two));
+        ht_var uHv = ht_dot(u, Hv), vHu = ht_dot(v, Hu), two = ht_fill(tape, 2, HT_SCALAR), size = ht_abs(vHu);
+        found[i * NUMBERS] = ht_div(ht_abs(ht_sub(uHv, vHu)), size);
+        ht_vars sum = ht_add_scaled(Hu, Hv, two);
+        found[i * NUMBERS + 1] = apart(ht_hvp(loss, w, ht_add_scaled(u, v, two)), sum);
         found[i * NUMBERS + 2] = apart(ht_grad(ht_dot(ht_grad(loss, w), u), w), Hu); /* reverse over reverse */
     }
     if (dumped(argc, argv, tape)) return 0;

@@ -53,7 +53,8 @@ static ht_var misfit(ht_var w, const cleaning *c, int64_t first, int64_t count)
 {
     ht_var target = ht_slice(ht_read_one(w.tape, c->tables, "target"), HT_SHAPE(first), HT_SHAPE(count));
     ht_var z = scores(w, c, first, count);
-    return ht_sub(ht_logsumexp(z, 1), ht_take_along(z, ht_reshape(target, HT_SHAPE(count, 1)), 1));
+    ht_var score = ht_take_along(z, ht_reshape(target, HT_SHAPE(count, 1)), 1);
+    return ht_sub(ht_logsumexp(z, 1), score);
 }
 
 static ht_var weighted_loss(ht_var w, const cleaning *c, ht_var sample_weight)
@@ -65,7 +66,8 @@ static ht_var weighted_loss(ht_var w, const cleaning *c, ht_var sample_weight)
 static ht_var fit_loss(const mlo_point *at, void *context)
 {
     const cleaning *c = context;
-    return weighted_loss(weights(mlo_at(at, "weights"), c), c, ht_sigmoid(trust(mlo_at(at, "trust"), c)));
+    ht_var sample_weight = ht_sigmoid(trust(mlo_at(at, "trust"), c));
+    return weighted_loss(weights(mlo_at(at, "weights"), c), c, sample_weight);
 }
 
 static ht_var judge_loss(const mlo_point *at, void *context)

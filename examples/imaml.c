@@ -26,7 +26,8 @@ static ht_var adapt(const mlo_point *at, void *context)
 {
     const training *m = context;
     ht_vars shift = nn_params(mlo_at(at, "shift"));
-    return ht_add(loss_on(at, m->t.x, m->t.y), ht_scale(ht_dot(shift, shift), PULL / 2));
+    ht_var pull = ht_scale(ht_dot(shift, shift), PULL / 2);
+    return ht_add(loss_on(at, m->t.x, m->t.y), pull);
 }
 
 static ht_var test(const mlo_point *at, void *context)

@@ -71,15 +71,17 @@ static ht_var lower(const mlo_point *at, void *context)
     const cases *p = context;
     ht_var z = column(mlo_at(at, "lower"), LOWER), x = column(mlo_at(at, "upper"), UPPER);
     ht_var curved = ht_scale(form(z, p->H[0], z, LOWER, LOWER), 0.5), mixed = form(x, p->C[0], z, UPPER, LOWER);
-    return ht_scale(ht_add(ht_add(curved, mixed), linear(p->a[0], z)), 1.0 / CASES);
+    ht_var tilt = linear(p->a[0], z);
+    return ht_scale(ht_add(ht_add(curved, mixed), tilt), 1.0 / CASES);
 }
 
 static ht_var upper(const mlo_point *at, void *context)
 {
     const cases *p = context;
     ht_var z = column(mlo_at(at, "lower"), LOWER), x = column(mlo_at(at, "upper"), UPPER);
-    ht_var curved = ht_add(form(z, p->F[0], z, LOWER, LOWER), form(x, p->E[0], x, UPPER, UPPER));
-    return ht_scale(ht_add(ht_scale(curved, 0.5), linear(p->b[0], z)), 1.0 / CASES);
+    ht_var own = form(x, p->E[0], x, UPPER, UPPER), curved = ht_add(form(z, p->F[0], z, LOWER, LOWER), own);
+    ht_var tilt = linear(p->b[0], z);
+    return ht_scale(ht_add(ht_scale(curved, 0.5), tilt), 1.0 / CASES);
 }
 
 static mlo_args record(ht_tape *tape, void *context)

@@ -26,15 +26,16 @@ static ht_var half_square(ht_var x) { return ht_scale(ht_sum(ht_square(x)), 0.5)
 
 static ht_var residual(ht_var w, const double *rows, const double *target, int64_t count)
 {
-    ht_var m = ht_constant(w.tape, rows, HT_SHAPE(count, 2));
-    return ht_sub(ht_matmul(m, w), ht_constant(w.tape, target, HT_SHAPE(count, 1)));
+    ht_var m = ht_constant(w.tape, rows, HT_SHAPE(count, 2)), t = ht_constant(w.tape, target, HT_SHAPE(count, 1));
+    return ht_sub(ht_matmul(m, w), t);
 }
 
 static ht_var fit(const mlo_point *at, void *context)
 {
     (void)context;
     ht_var w = weights(mlo_at(at, "weights")), theta = penalty(mlo_at(at, "penalty"));
-    return ht_add(half_square(residual(w, X, y, 6)), ht_mul(ht_exp(theta), half_square(w)));
+    ht_var size = half_square(w), price = ht_mul(ht_exp(theta), size);
+    return ht_add(half_square(residual(w, X, y, 6)), price);
 }
 
 static ht_var validate(const mlo_point *at, void *context)

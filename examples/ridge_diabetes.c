@@ -59,7 +59,8 @@ static ht_var fit_loss(const mlo_point *at, void *context)
 {
     const regression *r = context;
     ht_var w = weights(mlo_at(at, "weights")), strength = ht_exp(penalty(mlo_at(at, "penalty")));
-    return ht_scale(ht_add(ht_l2_loss(ht_matmul(r->x, w), r->y), ht_mul(strength, ht_sum(ht_square(w)))), 0.5);
+    ht_var price = ht_mul(strength, ht_sum(ht_square(w)));
+    return ht_scale(ht_add(ht_l2_loss(ht_matmul(r->x, w), r->y), price), 0.5);
 }
 
 static ht_var judge_loss(const mlo_point *at, void *context)

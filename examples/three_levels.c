@@ -20,13 +20,15 @@ static ht_var half_square(ht_var x) { return ht_scale(ht_square(x), 0.5); }
 static ht_var loss_gan(const mlo_point *at, void *context)
 {
     (void)context;
-    return half_square(ht_sub(value(at, "G"), value(at, "A")));
+    ht_var G = value(at, "G"), A = value(at, "A");
+    return half_square(ht_sub(G, A));
 }
 
 static ht_var loss_seg(const mlo_point *at, void *context)
 {
     (void)context;
-    return half_square(ht_sub(value(at, "S"), ht_mul(value(at, "G"), value(at, "A"))));
+    ht_var S = value(at, "S"), G = value(at, "G"), A = value(at, "A");
+    return half_square(ht_sub(S, ht_mul(G, A)));
 }
 
 static ht_var loss_val(const mlo_point *at, void *context)

@@ -26,7 +26,7 @@ static ht_var ring(ht_var round, const char *stream, const char *mode_stream)
 {
     ht_var u = ht_uniform(round.tape, HT_SHAPE(BATCH, 1), round, .stream = mode_stream);
     ht_var angle = ht_scale(ht_round(ht_affine(u, MODES, -0.5)), 2 * 3.14159265358979 / MODES);
-    ht_var centre = ht_scale(ht_concat(1, ht_list(ht_cos(angle), ht_sin(angle))), RADIUS);
+    ht_var east = ht_cos(angle), north = ht_sin(angle), centre = ht_scale(ht_concat(1, ht_list(east, north)), RADIUS);
     return ht_add(centre, ht_scale(ht_normal(round.tape, HT_SHAPE(BATCH, 2), round, .stream = stream), DEVIATION));
 }
 
@@ -44,7 +44,8 @@ static ht_var critic_step(nn_scope C, nn_scope G, ht_store *store, ht_store *mom
     nn_scope here = nn_draw(C, streams[k][0]);
     ht_var between = nn_between(here, "mix", real, fake);
     ht_var penalty = nn_gradient_penalty(criticise(here, between), between, 1);
-    ht_var loss = ht_add(nn_critic_loss(criticise(here, real), criticise(here, fake)), ht_scale(penalty, 0.2));
+    ht_var price = ht_scale(penalty, 0.2), of_fake = criticise(here, fake);
+    ht_var loss = ht_add(nn_critic_loss(criticise(here, real), of_fake), price);
     ht_vars w = nn_params(here);
     ht_write(store, nn_adam(moments, w, ht_grad(loss, w), .rate = 2e-3, .beta1 = 0.5, .beta2 = 0.9));
     return loss;
@@ -90,7 +91,8 @@ int main(int argc, char **argv)
         loss = critic_step(C, G, critic, critic_moments, round, k);
     }
     C = nn_open(tape, critic, .name = "critic");
-    ht_var score = ht_neg(ht_mean(criticise(nn_at(C, nn_params(C), .hold = 1), generate(G, noise_of(round, "noise", BATCH)))));
+    ht_var fake = generate(G, noise_of(round, "noise", BATCH));
+    ht_var score = ht_neg(ht_mean(criticise(nn_at(C, nn_params(C), .hold = 1), fake)));
     ht_vars g = nn_params(G);
     ht_write(generator, nn_adam(moments, g, ht_grad(score, g), .rate = 1e-3, .beta1 = 0.5, .beta2 = 0.9));
     ht_var made = generate(G, noise_of(ht_cast(ht_fill(tape, 0, HT_SCALAR), HT_I32), "picture", POINTS));

@@ -60,5 +60,6 @@ void mlo_implicit_rule(mlo_walk *walk, int32_t p, ht_vars v, int32_t group, cons
     mlo_system system = {where, gradient, w, v, rule->solver, terms(rule), rule->damping, {0}};
     if (rule->solver == MLO_NEUMANN || rule->solver == MLO_IDENTITY)
         system.rate = rate_of(r, &r->args.levels[phase->level], rule);
-    hand_on(walk, p, gradient, mlo_solve(&system), w, ht_fill_(r->args.tape, -1, HT_SCALAR, where), group);
+    ht_var minus = ht_fill_(r->args.tape, -1, HT_SCALAR, where);
+    hand_on(walk, p, gradient, mlo_solve(&system), w, minus, group);
 }

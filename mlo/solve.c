@@ -23,7 +23,8 @@ static ht_var quotient(ht_var on, ht_var a, ht_var b, const char *where)
 static ht_var active(ht_var residual, ht_var floor, ht_var denominator, const char *where)
 {
     ht_var zero = ht_fill_(floor.tape, 0, HT_SCALAR, where);
-    return ht_mul_(ht_greater_(residual, floor, where), ht_greater_(ht_abs_(denominator, where), zero, where), where);
+    ht_var divides = ht_greater_(ht_abs_(denominator, where), zero, where);
+    return ht_mul_(ht_greater_(residual, floor, where), divides, where);
 }
 
 static ht_var rounding(ht_var square, const char *where)
@@ -58,8 +59,10 @@ static ht_vars neumann(const mlo_system *s, int32_t terms)
 {
     ht_vars u = s->v;
     ht_var minus = ht_neg_(s->rate, s->where), one = ht_fill_(s->rate.tape, 1, HT_SCALAR, s->where);
-    for (int32_t k = 1; k < terms; k++) /* u = v + (1 - a H) u */
-        u = ht_add_scaled_(ht_add_scaled_(s->v, u, one, s->where), product(s, u), minus, s->where);
+    for (int32_t k = 1; k < terms; k++) { /* u = v + (1 - a H) u */
+        ht_vars turned = product(s, u);
+        u = ht_add_scaled_(ht_add_scaled_(s->v, u, one, s->where), turned, minus, s->where);
+    }
     return ht_scale_by_(u, s->rate, s->where);
 }
 

@@ -10,7 +10,8 @@ static ht_shape over_cases(ht_shape x)
 
 ht_var nn_critic_loss_(ht_var real, ht_var fake, const char *where)
 {
-    return ht_sub_(ht_mean_(fake, where), ht_mean_(real, where), where);
+    ht_var of_real = ht_mean_(real, where);
+    return ht_sub_(ht_mean_(fake, where), of_real, where);
 }
 
 ht_var nn_between_(nn_scope scope, const char *name, ht_var a, ht_var b, const char *where)

@@ -136,7 +136,8 @@ static ht_var normalise(const nn_norm_args *args, const char *what, ht_var centr
     ht_var b = hti_parameter(args->scope, what, args->name, "bias", HT_SHAPE(channels), nn_constant(0), where);
     ht_var deviation = ht_sqrt_(ht_offset_(variance, hti_option(args->eps, 1e-5), where), where);
     ht_var gain = ht_div_(vector_to_channels(w, args->x, where), deviation, where);
-    return ht_add_(ht_mul_(centred, gain, where), vector_to_channels(b, args->x, where), where);
+    b = vector_to_channels(b, args->x, where);
+    return ht_add_(ht_mul_(centred, gain, where), b, where);
 }
 
 /* Moves one running statistic towards the batch's, as a read and a write on the tape, so that two moves compose. */
@@ -149,7 +150,8 @@ static void move(const nn_norm_args *args, const char *part, double start, ht_va
     if (args->scope.freeze_statistics || !ht_ok(running)) return;
     double momentum = hti_option(args->momentum, 0.1);
     ht_var value = ht_reshape_(ht_stop_(batch, where), HT_SHAPE(channels), where);
-    value = ht_add_(ht_scale_(running, 1 - momentum, where), ht_scale_(value, momentum, where), where);
+    value = ht_scale_(value, momentum, where);
+    value = ht_add_(ht_scale_(running, 1 - momentum, where), value, where);
     if (ht_ok(value)) ht_write_one_(args->scope.store, full, value, where);
 }
 

@@ -87,7 +87,8 @@ class Page:
             usage = re.match(r"[Uu]sage: (.*)", line)
             titled = re.match(r"(%s): ?(.*)" % "|".join(SECTIONS), line)
             opening = re.match(r"(%s(?: \[options\])?): (.*)" % re.escape(program), line)
-            item = re.match(r" {2}(\S.*\S) {2,}(\S.*)$", line) or re.match(r" {2}((?:-|\S+ =|%s ).*)()$" % re.escape(program), line)
+            item = (re.match(r" {2}(\S.*\S) {2,}(\S.*)$", line)
+                    or re.match(r" {2}((?:-|\S+ =|%s ).*)()$" % re.escape(program), line))
             if not line.strip():
                 self.fill = False
             elif usage:

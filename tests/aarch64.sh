@@ -19,7 +19,8 @@ for folder in core autograd nn mlo; do
     number=$((number + 1))
     said=$(find "$root/$folder" -name '*.c' | sort | while read -r file; do
         "$compiler" -std=c17 -D_GNU_SOURCE -DHTI_INSTRUCTION_SET=native -ffp-contract=off -fopenmp -Wall -Wextra -Wpedantic \
-            -Wno-missing-field-initializers -Werror -I "$root/include" -I "$root/core" -I "$made" -c "$file" -o "$made/object.o" 2>&1
+            -Wno-missing-field-initializers -Werror -I "$root/include" -I "$root/core" -I "$made" \
+            -c "$file" -o "$made/object.o" 2>&1
     done)
     if [ -z "$said" ]; then
         echo "ok $number - $folder compiles for aarch64"

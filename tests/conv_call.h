@@ -1,10 +1,11 @@
 /*
  * One convolution called as the planner calls it: prepare, pack, run, release, with guarded memory that holds NaN
- * before. For test_conv.c and test_bf16.c; not a test by itself.
+ * before; and random operands for it. For test_conv.c and test_bf16.c; not a test by itself.
  */
 #ifndef TESTS_CONV_CALL_H
 #define TESTS_CONV_CALL_H
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -134,6 +135,75 @@ static inline int conv_plan_free(conv_plan *p)
     free(p->scratch);
     for (int32_t k = 0; k < 2; k++) free(p->packed[k]);
     return intact;
+}
+
+/* Of the faces: conv, conv_input, conv_weight. Which of x, w, y they take and give. */
+static const int32_t conv_first[] = {0, 2, 0}, conv_second[] = {1, 1, 2}, conv_result[] = {2, 0, 1};
+static const char *const conv_face_name[] = {"conv", "conv_input", "conv_weight"};
+
+/* Runs twice; the result as fresh memory, or NULL. A note in `why` of what was wrong; a second run must not see the first. */
+static inline void *conv_call(const conv_case *c, hti_conv_face face, ht_dtype dtype, const hti_conv_method *method,
+                              int32_t threads, void *first, void *second, bool *rounds, char why[256])
+{
+    conv_plan p;
+    ht_error error = {0};
+    const char *name = conv_face_name[face];
+    ht_status status = conv_plan_make(&p, c, face, dtype, method, threads, &error);
+    if (status != HT_OK) {
+        snprintf(why, 256, "%s prepare: %.200s", name, error.message);
+        return NULL;
+    }
+    size_t bytes = tensor_bytes(&p.out);
+    void *result[2] = {take(bytes), take(bytes)};
+    for (int32_t again = 0; again < 2 && status == HT_OK; again++) status = conv_plan_run(&p, first, second, result[again]);
+    if (status != HT_OK) snprintf(why, 256, "%s by %.100s: status %d", name, p.choice.algorithm, status);
+    else if (memcmp(result[0], result[1], bytes) != 0)
+        snprintf(why, 256, "%s by %.100s: other bits again", name, p.choice.algorithm);
+    if (!guarded(result[0], bytes) || !guarded(result[1], bytes)) snprintf(why, 256, "%s: wrote behind its result", name);
+    if (rounds) *rounds = p.choice.rounds;
+    if (!conv_plan_free(&p)) snprintf(why, 256, "%s: wrote behind scratch or packed inputs", name);
+    free(result[1]);
+    return result[0];
+}
+
+static uint64_t conv_seed = 1;
+
+/* In (-1, 1). */
+static inline double conv_uniform(void)
+{
+    conv_seed = conv_seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return (double)(conv_seed >> 40) / (double)(1 << 23) - 1.0;
+}
+
+/* The numbers of x, w, y (as cotangent) in both types: f32 holds them exactly. */
+typedef struct conv_operands {
+    double *f64[3];
+    float *f32[3];
+    int64_t count[3];
+} conv_operands;
+
+static inline conv_operands conv_operands_new(const conv_case *c)
+{
+    conv_operands o = {0};
+    for (int32_t k = 0; k < 3; k++) {
+        hti_tensor t = case_tensor(c, HT_F64, k);
+        o.count[k] = ht_shape_count(t.shape);
+        o.f64[k] = take((size_t)o.count[k] * sizeof(double));
+        o.f32[k] = take((size_t)o.count[k] * sizeof(float));
+        for (int64_t i = 0; i < o.count[k]; i++) {
+            o.f32[k][i] = (float)conv_uniform();
+            o.f64[k][i] = (double)o.f32[k][i];
+        }
+    }
+    return o;
+}
+
+static inline void conv_operands_free(conv_operands *o)
+{
+    for (int32_t k = 0; k < 3; k++) {
+        free(o->f64[k]);
+        free(o->f32[k]);
+    }
 }
 
 #endif

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Each example is one small file against the installed library: compiled as a user would, and run. The first argument is the
 # folder of the tables, for those that read any. What it records (--dump, the last argument) is held against
-# tests/golden/NAME.dump; of a tape over 300 lines its hash and its counts of instructions.
+# tests/golden/NAME.dump; of a tape over 300 lines its hash and its counts of instructions. These texts are of no compiler:
+# tests/sequence.py sees to it that what is recorded first stands first.
 # usage: examples.sh SOURCE_ROOT PREFIX [--golden]     with --golden the texts in tests/golden are written anew
 root=$1
 prefix=$2
@@ -31,7 +32,7 @@ for source in "$root"/examples/*.c; do
     name=$(basename "$source" .c)
     count=$((count + 1))
     # by eval, for pkg-config escapes the blanks of a path
-    if eval 'cc -std=c17 -Wall -Wextra -Wpedantic -Werror "$source" '"$(pkg-config --cflags --libs hypertape)"' -o "$work/$name"' \
+    if eval 'cc -std=c17 -Wall -Wextra -Wpedantic -Werror "$source" -o "$work/$name" '"$(pkg-config --cflags --libs hypertape)" \
         >"$work/log" 2>&1 && "$work/$name" "$root/examples/data" >>"$work/log" 2>&1; then
         echo "ok $count - $name: $(tail -n 1 "$work/log")"
     else

@@ -7,7 +7,8 @@
 #   include/ht                            <ht/...> and the C library
 #   examples                              the same, headers beside them, and zlib, which every program of ours links
 #   apps                                  <ht/...> and the program's own directory
-#   CUDA, oneDNN, BLAS                    below core/backend; pictures and JSON below apps and tools; zlib in core/store, apps, examples
+#   CUDA, oneDNN, BLAS                    below core/backend; pictures and JSON below apps and tools; zlib in core/store,
+#                                         apps, examples
 #
 # Tests and benchmarks may include anything and are not looked at.
 root=${1:?usage: layering.sh SOURCE_ROOT}

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Sizes that keep the code readable: 600 lines in a file, 80 in a function, 18,000 in core and autograd together; and no
-# marks of unfinished work. Usage: limits.sh SOURCE_ROOT
+# Sizes that keep the code readable: 600 lines in a file, 80 in a function, 130 characters in a line, 18,000 lines in core
+# and autograd together; and no marks of unfinished work. Usage: limits.sh SOURCE_ROOT
 root=${1:?usage: limits.sh SOURCE_ROOT}
 cd "$root" || exit 1
 number=0
@@ -29,6 +29,11 @@ result "there are sources" "$([ -n "$code" ] || echo 'nothing to look at')"
 # shellcheck disable=SC2086 # no file name here has blanks
 result "no file is over 600 lines" "$(awk 'FNR == 601 { print FILENAME ": over 600 lines" }' $sources)"
 
+# In the C locale, where all awks count alike: a character beyond ASCII counts for each of its bytes.
+# shellcheck disable=SC2086
+result "no line is over 130 characters" "$(LC_ALL=C awk '
+    length($0) > 130 { print FILENAME ":" FNR ": " length($0) " characters" }' $sources)"
+
 # A function reaches from the first line of its head, at column 0, to the "}" at column 0. Its body opens by "{" at column
 # 0 or after the head's ")"; the braces of types and tables close by "};" or "} NAME;", which are not counted.
 # shellcheck disable=SC2086
@@ -45,7 +50,8 @@ result "no function is over 80 lines" "$(awk '
 # shellcheck disable=SC2086
 result "nothing is marked unfinished" "$(grep -nE "\<(TO""DO|FIX""ME)\>" $sources /dev/null)"
 
-lines=$(find core autograd -type f \( -name '*.[ch]' -o -name '*.inl' -o -name '*.cu' -o -name '*.def' \) -exec cat {} + 2>/dev/null | wc -l)
+lines=$(find core autograd -type f \( -name '*.[ch]' -o -name '*.inl' -o -name '*.cu' -o -name '*.def' \) \
+    -exec cat {} + 2>/dev/null | wc -l)
 result "core and autograd: $lines lines of 18,000" "$([ "$lines" -le 18000 ] || echo 'over the budget')"
 
 echo "1..$number"

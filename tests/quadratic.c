@@ -115,7 +115,8 @@ quadratic quadratic_make(ht_device *device, uint64_t seed, double sign)
         q.x[i] = quadratic_uniform(seed + 4, i);
         q.w[i] = quadratic_uniform(seed + 5, i);
         for (int j = 0; j < N; j++) {
-            q.H[i * N + j] = 0.15 * (quadratic_uniform(seed, i * N + j) + quadratic_uniform(seed, j * N + i)) + (i == j ? (i == 0 ? sign : 1) : 0);
+            double diagonal = i != j ? 0 : i == 0 ? sign : 1;
+            q.H[i * N + j] = 0.15 * (quadratic_uniform(seed, i * N + j) + quadratic_uniform(seed, j * N + i)) + diagonal;
             q.B[i * N + j] = quadratic_uniform(seed + 2, i * N + j);
         }
     }

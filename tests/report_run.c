@@ -171,7 +171,8 @@ void report_put_log(void)
         if (r > 200 && r < 220) fprintf(file, ",,,,,,,,");
         else
             fprintf(file, "%.6g,%.6g,%.6g,%.6g,%.6g,%.6g,%.6g,%.6g,", 0.2 + 0.6 * fall + 0.15 * report_noise(k, 4),
-                    exp(-3.0 - r / 90.0 + report_noise(k, 6)), exp(-3.0 - r / 90.0 + report_noise(k, 6)), exp(-1.0 - r / 120.0 + report_noise(k, 7)),
+                    exp(-3.0 - r / 90.0 + report_noise(k, 6)), exp(-3.0 - r / 90.0 + report_noise(k, 6)),
+                    exp(-1.0 - r / 120.0 + report_noise(k, 7)),
                     0.3 + 0.5 * (report_noise(k, 8) - 0.5), 0.01 * (0.4 + 0.5 * report_noise(k, 9)), 1e-7 * (1 + r / 100.0),
                     0.34 + 0.22 * (1 - fall));
         if (r % 10 == 0) fprintf(file, "%.6g,%.6g,%g\n", dice, dice / (2 - dice), rate);
@@ -228,7 +229,8 @@ void report_put_cases(const char *const *names, int32_t count)
     fprintf(file, "case,dice,jaccard,precision,recall,true_positive,false_positive,false_negative,truth_pixels,"
                   "predicted_pixels,width,height\n");
     for (int32_t i = 0; i < count; ++i) {
-        double dice = i % 17 == 11 ? 0.2 + 0.3 * report_noise((uint64_t)i, 77) : 0.97 - 0.35 * pow(report_noise((uint64_t)i, 78), 2);
+        double dice = i % 17 == 11 ? 0.2 + 0.3 * report_noise((uint64_t)i, 77)
+                                   : 0.97 - 0.35 * pow(report_noise((uint64_t)i, 78), 2);
         long truth = i % 29 == 28 ? 0 : 900 + i;
         if (!truth) dice = 1;
         char plain[64];
@@ -262,8 +264,8 @@ static void put_json(void)
     report_put_text("run.json",
              "{\"build\":{\"version\":\"0.1.0\",\"compiler\":\"gcc 12.2\",\"flags\":[\"-O2\",\"-ffp-contract=off\"]},"
              "\"machine\":{\"processor\":\"a <b>fast</b> one\",\"threads\":2},\"seed\":1,\"data\":{\"name\":\"phantom\","
-             "\"hash\":\"9f3c\",\"train\":40,\"splits\":[{\"name\":\"train\",\"hash\":\"aa\"}]},\"home\":\"https://example.org/\","
-             "\"seconds\":312.25,\"done\":true,\"nothing\":null,\"path_cut\":false}");
+             "\"hash\":\"9f3c\",\"train\":40,\"splits\":[{\"name\":\"train\",\"hash\":\"aa\"}]},"
+             "\"home\":\"https://example.org/\",\"seconds\":312.25,\"done\":true,\"nothing\":null,\"path_cut\":false}");
 }
 
 void report_put_run(void)

@@ -19,14 +19,6 @@
 
 enum { ROUNDED, TYPED, SIZE, FORMS }; /* operands rounded to bf16, as they are, and their absolute values */
 
-static uint64_t seed = 1;
-
-static double uniform(void)
-{
-    seed = seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-    return (double)(seed >> 40) / (double)(1 << 23) - 1.0;
-}
-
 static float widened(uint16_t half)
 {
     uint32_t u = (uint32_t)half << 16;
@@ -58,7 +50,7 @@ static void check_rounding(void)
            "NaN stays NaN");
     float from[1001];
     uint16_t to[1001], pairs[32];
-    for (int32_t i = 0; i < 1001; i++) from[i] = (float)(uniform() * pow(2, 200 * uniform() - 90));
+    for (int32_t i = 0; i < 1001; i++) from[i] = (float)(conv_uniform() * pow(2, 200 * conv_uniform() - 90));
     hti_tensor t = {.data = from, .dtype = HT_F32, .shape = HT_SHAPE(7, 143), .stride = {143, 1}};
     hti_bf16_pack(&t, to, 2);
     hti_bf16_pairs(from, from + 16, 16, pairs);
@@ -74,61 +66,32 @@ static void check_rounding(void)
 /* ---- convolutions ---- */
 
 typedef struct operands {
-    float *f32[3];
+    conv_operands typed;
     double *f64[3][FORMS];
-    int64_t count[3];
 } operands;
 
-static operands make_operands(const conv_case *c)
+static operands operands_new(const conv_case *c)
 {
-    operands o = {0};
+    operands o = {.typed = conv_operands_new(c)};
     for (int32_t k = 0; k < 3; k++) {
-        hti_tensor t = case_tensor(c, HT_F64, k);
-        o.count[k] = ht_shape_count(t.shape);
-        o.f32[k] = take((size_t)o.count[k] * sizeof(float));
-        for (int32_t form = 0; form < FORMS; form++) o.f64[k][form] = take((size_t)o.count[k] * sizeof(double));
-        for (int64_t i = 0; i < o.count[k]; i++) {
-            float x = (float)uniform();
-            o.f32[k][i] = x;
-            o.f64[k][ROUNDED][i] = (double)widened(hti_bf16(x));
-            o.f64[k][TYPED][i] = (double)x;
-            o.f64[k][SIZE][i] = fabs((double)x);
+        o.f64[k][TYPED] = o.typed.f64[k];
+        o.f64[k][ROUNDED] = take((size_t)o.typed.count[k] * sizeof(double));
+        o.f64[k][SIZE] = take((size_t)o.typed.count[k] * sizeof(double));
+        for (int64_t i = 0; i < o.typed.count[k]; i++) {
+            o.f64[k][ROUNDED][i] = (double)widened(hti_bf16(o.typed.f32[k][i]));
+            o.f64[k][SIZE][i] = fabs(o.f64[k][TYPED][i]);
         }
     }
     return o;
 }
 
-static void free_operands(operands *o)
+static void operands_free(operands *o)
 {
     for (int32_t k = 0; k < 3; k++) {
-        free(o->f32[k]);
-        for (int32_t form = 0; form < FORMS; form++) free(o->f64[k][form]);
+        free(o->f64[k][ROUNDED]);
+        free(o->f64[k][SIZE]);
     }
-}
-
-static const int32_t first_of[] = {0, 2, 0}, second_of[] = {1, 1, 2};
-
-/* One call; fresh memory, or NULL with a note in `why`. Two runs must give equal bits. */
-static void *call(const conv_case *c, hti_conv_face face, ht_dtype dtype, const hti_conv_method *method, int32_t threads,
-                  void *first, void *second, bool *rounds, char why[256])
-{
-    conv_plan p;
-    ht_error error = {0};
-    ht_status status = conv_plan_make(&p, c, face, dtype, method, threads, &error);
-    if (status != HT_OK) {
-        snprintf(why, 256, "prepare: %.200s", error.message);
-        return NULL;
-    }
-    size_t bytes = tensor_bytes(&p.out);
-    void *result[2] = {take(bytes), take(bytes)};
-    for (int32_t again = 0; again < 2 && status == HT_OK; again++) status = conv_plan_run(&p, first, second, result[again]);
-    if (status != HT_OK) snprintf(why, 256, "by %.100s: status %d", p.choice.algorithm, status);
-    else if (memcmp(result[0], result[1], bytes) != 0) snprintf(why, 256, "by %.100s: other bits again", p.choice.algorithm);
-    if (!guarded(result[0], bytes)) snprintf(why, 256, "wrote behind its result");
-    if (rounds) *rounds = p.choice.rounds;
-    if (!conv_plan_free(&p)) snprintf(why, 256, "wrote behind scratch or packed inputs");
-    free(result[1]);
-    return result[0];
+    conv_operands_free(&o->typed);
 }
 
 /* Largest |a - exact| / size over all numbers. */
@@ -145,23 +108,24 @@ static double distance(const float *a, const double *exact, const double *size, 
 /* Returns 1 if the face was computed on rounded operands. */
 static int check_face(const conv_case *c, hti_conv_face face, const operands *o, char why[256])
 {
-    int32_t a = first_of[face], b = second_of[face];
-    int64_t count = o->count[3 - a - b];
+    int32_t a = conv_first[face], b = conv_second[face];
+    int64_t count = o->typed.count[conv_result[face]];
+    float *const *f32 = o->typed.f32;
     double *exact[FORMS] = {NULL, NULL, NULL};
     bool rounds = false;
     const hti_conv_method *plain_method = c->groups > 1 ? &hti_conv_reference : &hti_conv_gemm;
     conv_case plain = *c;
     plain.precision = HT_PRECISION_TYPED;
     for (int32_t form = 0; form < FORMS; form++)
-        exact[form] = call(&plain, face, HT_F64, plain_method, 2, o->f64[a][form], o->f64[b][form], NULL, why);
-    float *one = call(c, face, HT_F32, NULL, 1, o->f32[a], o->f32[b], &rounds, why);
+        exact[form] = conv_call(&plain, face, HT_F64, plain_method, 2, o->f64[a][form], o->f64[b][form], NULL, why);
+    float *one = conv_call(c, face, HT_F32, NULL, 1, f32[a], f32[b], &rounds, why);
     bool there = one && exact[ROUNDED] && exact[TYPED] && exact[SIZE];
     double sums = there ? distance(one, exact[rounds ? ROUNDED : TYPED], exact[SIZE], count) : INFINITY;
     double all = there ? distance(one, exact[TYPED], exact[SIZE], count) : INFINITY;
     if (why[0] == 0 && !(sums <= 1e-5)) snprintf(why, 256, "face %d: sums off by %.2e", (int)face, sums);
     if (why[0] == 0 && !(all <= LOST)) snprintf(why, 256, "face %d: off by %.2e", (int)face, all);
     for (int32_t threads = 2; threads <= 16 && one; threads *= 2) {
-        float *more = call(c, face, HT_F32, NULL, threads, o->f32[a], o->f32[b], NULL, why);
+        float *more = conv_call(c, face, HT_F32, NULL, threads, f32[a], f32[b], NULL, why);
         if (more && memcmp(one, more, (size_t)count * sizeof *one) != 0)
             snprintf(why, 256, "face %d: other bits with %d threads", (int)face, (int)threads);
         free(more);
@@ -196,15 +160,16 @@ static void check_convolutions(void)
             c.pad[k] = rows[i].pad;
             c.dilation[k] = rows[i].dilation;
         }
-        operands o = make_operands(&c);
+        operands o = operands_new(&c);
         char why[256] = "";
         int32_t rounded = 0;
         for (int32_t face = 0; face < 3; face++) rounded += check_face(&c, (hti_conv_face)face, &o, why);
-        if (why[0] == 0 && rounded < rows[i].rounded) snprintf(why, sizeof why, "expected %d faces on bf16", (int)rows[i].rounded);
+        if (why[0] == 0 && rounded < rows[i].rounded)
+            snprintf(why, sizeof why, "expected %d faces on bf16", (int)rows[i].rounded);
         tap_ok(why[0] == 0, "%d axes, %d groups, [%d,%d->%d] %d:k%ds%dp%dd%d, %d faces on bf16%s%s", (int)c.axes, (int)c.groups,
                (int)c.batch, (int)c.channels, (int)c.filters, (int)rows[i].size, (int)rows[i].kernel, (int)rows[i].stride,
                (int)rows[i].pad, (int)rows[i].dilation, (int)rounded, why[0] ? ": " : "", why);
-        free_operands(&o);
+        operands_free(&o);
     }
 }
 
@@ -221,7 +186,7 @@ static void fill_input(ht_program *program, ht_var input, ht_dtype real, int32_t
     float *narrow = calloc((size_t)count, sizeof *narrow);
     double *wide = calloc((size_t)count, sizeof *wide);
     for (int64_t i = 0; i < count; i++) {
-        narrow[i] = (float)uniform();
+        narrow[i] = (float)conv_uniform();
         if (form == ROUNDED) narrow[i] = widened(hti_bf16(narrow[i]));
         if (form == SIZE) narrow[i] = fabsf(narrow[i]);
         wide[i] = (double)narrow[i];
@@ -244,7 +209,7 @@ static void *multiply(const product *p, ht_dtype real, ht_precision precision, i
     void *numbers = NULL;
     *count = ht_shape_count(ht_var_shape(c));
     if (program) {
-        seed = 77;
+        conv_seed = 77;
         fill_input(program, a, real, form);
         fill_input(program, b, real, form);
         numbers = take((size_t)*count * ht_dtype_bytes(real));

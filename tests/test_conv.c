@@ -3,76 +3,17 @@
  * one form, and bit by bit for 1 to 8 threads.
  */
 #include <math.h>
-#include <stdio.h>
 
 #include "conv_call.h"
 #include "tap.h"
 
-static uint64_t seed = 1;
-
-static double uniform(void)
+static void *call(const conv_case *c, hti_conv_face face, ht_dtype dtype, const hti_conv_method *method, int32_t threads,
+                  const conv_operands *o, char why[256])
 {
-    seed = seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-    return (double)(seed >> 40) / (double)(1 << 23) - 1.0;
-}
-
-/* The numbers of x, w, y (as cotangent) in both types. */
-typedef struct operands {
-    double *f64[3];
-    float *f32[3];
-    int64_t count[3];
-} operands;
-
-static operands make_operands(const conv_case *c)
-{
-    operands o = {0};
-    for (int32_t k = 0; k < 3; k++) {
-        hti_tensor t = case_tensor(c, HT_F64, k);
-        o.count[k] = ht_shape_count(t.shape);
-        o.f64[k] = take((size_t)o.count[k] * sizeof(double));
-        o.f32[k] = take((size_t)o.count[k] * sizeof(float));
-        for (int64_t i = 0; i < o.count[k]; i++) {
-            o.f32[k][i] = (float)uniform();
-            o.f64[k][i] = (double)o.f32[k][i];
-        }
-    }
-    return o;
-}
-
-static void free_operands(operands *o)
-{
-    for (int32_t k = 0; k < 3; k++) {
-        free(o->f64[k]);
-        free(o->f32[k]);
-    }
-}
-
-static const int32_t first_of[] = {0, 2, 0}, second_of[] = {1, 1, 2}, result_of[] = {2, 0, 1};
-static const char *const face_name[] = {"conv", "conv_input", "conv_weight"};
-
-/* One call; the result as fresh memory, or NULL with a note in `why`. */
-static void *call(const conv_case *c, hti_conv_face face, ht_dtype dtype, const hti_conv_method *method,
-                  int32_t threads, const operands *o, char why[256])
-{
-    conv_plan p;
-    ht_error error = {0};
-    ht_status status = conv_plan_make(&p, c, face, dtype, method, threads, &error);
-    if (status != HT_OK) {
-        snprintf(why, 256, "%s prepare: %.200s", face_name[face], error.message);
-        return NULL;
-    }
-    size_t bytes = tensor_bytes(&p.out);
-    void *result = take(bytes);
+    int32_t a = conv_first[face], b = conv_second[face];
     bool wide = dtype == HT_F64;
-    for (int32_t again = 0; again < 2 && status == HT_OK; again++) { /* a second run must not see the first */
-        memset(result, 0xFF, bytes);
-        status = conv_plan_run(&p, wide ? (void *)o->f64[first_of[face]] : (void *)o->f32[first_of[face]],
-                               wide ? (void *)o->f64[second_of[face]] : (void *)o->f32[second_of[face]], result);
-    }
-    if (status != HT_OK) snprintf(why, 256, "%s by %.100s: status %d", face_name[face], p.choice.algorithm, status);
-    if (!guarded(result, bytes)) snprintf(why, 256, "%s: wrote behind its result", face_name[face]);
-    if (!conv_plan_free(&p)) snprintf(why, 256, "%s: wrote behind scratch or packed weights", face_name[face]);
-    return result;
+    return conv_call(c, face, dtype, method, threads, wide ? (void *)o->f64[a] : (void *)o->f32[a],
+                     wide ? (void *)o->f64[b] : (void *)o->f32[b], NULL, why);
 }
 
 /* Largest difference divided by the largest value. */
@@ -97,18 +38,18 @@ static double inner(const double *a, const double *b, int64_t count)
 
 /* One face by one method: near the definition, and the same bits for 1, 2, 4 and 8 threads. */
 static void check_method(const conv_case *c, hti_conv_face face, ht_dtype dtype, const hti_conv_method *method,
-                         const operands *o, const double *exact, char why[256])
+                         const conv_operands *o, const double *exact, char why[256])
 {
-    int64_t count = o->count[result_of[face]];
+    int64_t count = o->count[conv_result[face]];
     size_t bytes = (size_t)count * ht_dtype_bytes(dtype);
     void *one = call(c, face, dtype, method, 1, o, why);
     if (!one) return;
     double d = distance(one, dtype, exact, count), limit = dtype == HT_F64 ? 1e-13 : 1e-5;
-    if (!(d <= limit)) snprintf(why, 256, "%s %s: off by %.2e", face_name[face], ht_dtype_name(dtype), d);
+    if (!(d <= limit)) snprintf(why, 256, "%s %s: off by %.2e", conv_face_name[face], ht_dtype_name(dtype), d);
     for (int32_t threads = 2; threads <= 8; threads *= 2) {
         void *more = call(c, face, dtype, method, threads, o, why);
         if (more && memcmp(one, more, bytes) != 0)
-            snprintf(why, 256, "%s %s: other bits with %d threads", face_name[face], ht_dtype_name(dtype), threads);
+            snprintf(why, 256, "%s %s: other bits with %d threads", conv_face_name[face], ht_dtype_name(dtype), threads);
         free(more);
     }
     free(one);
@@ -126,7 +67,7 @@ static void text_of(const conv_case *c, char text[200])
 static void check_case(const conv_case *c)
 {
     char why[256] = "", text[200];
-    operands o = make_operands(c);
+    conv_operands o = conv_operands_new(c);
     double *exact[3] = {NULL, NULL, NULL};
     for (int32_t k = 0; k < 3; k++) {
         hti_conv_face face = (hti_conv_face)k;
@@ -157,7 +98,7 @@ static void check_case(const conv_case *c)
     text_of(c, text);
     tap_ok(why[0] == 0, "%s%s%s", text, why[0] ? ": " : "", why);
     for (int32_t k = 0; k < 3; k++) free(exact[k]);
-    free_operands(&o);
+    conv_operands_free(&o);
 }
 
 /* Kernel, stride, pad, dilation along one axis. */
@@ -253,7 +194,7 @@ static void check_strides(void)
 {
     conv_case c = {.axes = 2, .groups = 1, .batch = 2, .channels = 3, .filters = 4, .image = {6, 5},
                    .kernel = {3, 3}, .stride = {1, 1}, .pad = {1, 1}, .dilation = {1, 1}};
-    operands o = make_operands(&c);
+    conv_operands o = conv_operands_new(&c);
     char why[256] = "";
     double *exact = call(&c, HTI_CONV_FORWARD, HT_F64, NULL, 1, &o, why);
     hti_conv_attributes a = {.axes = 2, .groups = 1, .stride = {1, 1}, .pad = {1, 1}, .dilation = {1, 1},
@@ -280,7 +221,7 @@ static void check_strides(void)
     status = hti_cpu_conv.prepare(&a, in, 2, &out, 2, &choice, &error);
     tap_ok(status == HT_EINTERNAL && error.status == HT_EINTERNAL && !choice.state, "shapes that disagree are refused");
     free(exact);
-    free_operands(&o);
+    conv_operands_free(&o);
 }
 
 /* Equal keys mean equal formats; a format that is turned round must have another key. */

@@ -21,83 +21,39 @@ typedef struct form {
     int32_t width, peaks;
 } form;
 
-typedef struct job {
-    ht_store *store, *state;
-    ht_program *program;
-    ht_dtype dtype;
-    form size;
-} job;
-
 static ht_device *devices[MOST_THREADS + 1];
 
-/* Two losses, so that sums of everything and their gradients are in it. */
-static ht_var loss_of(nn_scope s, ht_var x, ht_var y, kit_net net)
+/* Three losses, so that sums of everything and their gradients are in it. */
+static ht_var loss_of(ht_var logits, ht_var y)
 {
-    ht_var logits = kit_logits(s, x, net);
     ht_var loss = ht_add(ht_sigmoid_cross_entropy(logits, y), ht_dice_loss(ht_sigmoid(logits), y, 1));
     return ht_add(loss, ht_scale(ht_mean(ht_charbonnier(ht_sub(logits, y), 0.1)), 0.1));
 }
 
-static job job_new(ht_dtype dtype, form size, int32_t threads, int32_t check)
+static kit_step step_of(ht_dtype dtype, form size, int32_t threads, int32_t check)
 {
-    ht_error error = {0};
-    ht_device *device = devices[threads];
-    job j = {.store = ht_store_new(device), .state = ht_store_new(device), .dtype = dtype, .size = size};
-    ht_tape *tape = ht_tape_new(dtype);
-    nn_scope s = nn_open(tape, j.store, .seed = 5, .step = nn_count(tape, j.state, "round"));
-    ht_var x = ht_input(tape, "x", HT_SHAPE(size.batch, size.channels, size.edge, size.edge));
-    ht_var y = ht_input(tape, "y", HT_SHAPE(size.batch, 1, size.edge, size.edge));
-    ht_var loss = loss_of(s, x, y, (kit_net){.width = size.width, .peaks = size.peaks, .dropout = 0.3});
-    ht_vars w = nn_params(s);
-    ht_write(j.store, nn_adam(.state = j.state, .weights = w, .gradients = ht_grad(loss, w), .rate = 1e-2));
-    j.program = ht_compile(tape, device, ht_list(loss), .error = &error, .check = check, .profile = check);
-    ht_tape_free(tape);
-    if (!j.program) tap_ok(0, "compiles: %s", error.message);
-    return j;
+    return kit_step_new((kit_step_args){.device = devices[threads], .dtype = dtype, .loss = loss_of, .check = check,
+                                        .x = HT_SHAPE(size.batch, size.channels, size.edge, size.edge),
+                                        .net = {.width = size.width, .peaks = size.peaks, .dropout = 0.3}});
 }
 
-static void job_free(job *j)
-{
-    ht_program_free(j->program);
-    ht_store_free(j->store);
-    ht_store_free(j->state);
-}
+static uint64_t hash_of(const kit_step *j) { return ht_random_mix(ht_store_hash(j->store), ht_store_hash(j->state)); }
 
-static void set_input(const job *j, const char *name, int64_t count, uint64_t stream)
-{
-    double *wide = malloc((size_t)count * sizeof *wide);
-    float *narrow = malloc((size_t)count * sizeof *narrow);
-    kit_fill(wide, count, stream, 0, 1);
-    for (int64_t i = 0; i < count; i++) narrow[i] = (float)wide[i];
-    ht_set_named(j->program, name, j->dtype == HT_F64 ? (void *)wide : (void *)narrow, count);
-    free(wide);
-    free(narrow);
-}
-
-static void set_round(const job *j, int round)
-{
-    int64_t image = j->size.batch * j->size.edge * j->size.edge;
-    set_input(j, "x", image * j->size.channels, (uint64_t)(2 * round));
-    set_input(j, "y", image, (uint64_t)(2 * round + 1));
-}
-
-static uint64_t hash_of(const job *j) { return ht_random_mix(ht_store_hash(j->store), ht_store_hash(j->state)); }
-
-static uint64_t run_job(const job *j)
+static uint64_t run_steps(const kit_step *j)
 {
     for (int i = 0; j->program && i < STEPS; i++) {
-        set_round(j, i);
+        kit_step_set(j, (uint64_t)i);
         if (ht_run(j->program) != HT_OK) tap_ok(0, "runs: %s", ht_program_error(j->program)->message);
     }
     return hash_of(j);
 }
 
 /* Runs both step by step on equal stores and says which instruction gives other bits first. */
-static void trace(job *a, job *b)
+static void trace(const kit_step *a, const kit_step *b)
 {
     ht_program *p = a->program, *q = b->program;
-    set_round(a, 0);
-    set_round(b, 0);
+    kit_step_set(a, 0);
+    kit_step_set(b, 0);
     if (p->steps.count != q->steps.count) printf("# programs of %d and %d steps\n", (int)p->steps.count, (int)q->steps.count);
     for (int32_t s = 0; s < p->steps.count && s < q->steps.count; s++) {
         for (int side = 0; side < 2; side++) {
@@ -128,40 +84,40 @@ static void test_size(ht_dtype dtype, form size)
     char name[96];
     snprintf(name, sizeof name, "%s, batch %d, %d channels, %dx%d, width %d, %s", ht_dtype_name(dtype), (int)size.batch,
              (int)size.channels, (int)size.edge, (int)size.edge, (int)size.width, size.peaks ? "peaks" : "smooth");
-    job first = job_new(dtype, size, 1, 0);
-    uint64_t start = hash_of(&first), expected = run_job(&first);
+    kit_step first = step_of(dtype, size, 1, 0);
+    uint64_t start = hash_of(&first), expected = run_steps(&first);
     tap_ok(first.program && start != expected, "%s: five steps change the stores", name);
     for (int32_t threads = 1; threads <= MOST_THREADS; threads++) {
-        job other = job_new(dtype, size, threads, 0);
-        uint64_t got = other.program ? run_job(&other) : 0;
+        kit_step other = step_of(dtype, size, threads, 0);
+        uint64_t got = other.program ? run_steps(&other) : 0;
         tap_ok(got == expected, "%s: recorded afresh, on %d threads: equal bits", name, (int)threads);
         if (other.program && got != expected) {
-            job a = job_new(dtype, size, 1, 0), b = job_new(dtype, size, threads, 0);
+            kit_step a = step_of(dtype, size, 1, 0), b = step_of(dtype, size, threads, 0);
             trace(&a, &b);
-            job_free(&a);
-            job_free(&b);
+            kit_step_free(&a);
+            kit_step_free(&b);
         }
-        job_free(&other);
+        kit_step_free(&other);
     }
-    job_free(&first);
+    kit_step_free(&first);
 }
 
 /* A program does not remember its runs: with the stores put back, the same steps give the same bits. */
 static void test_again(ht_dtype dtype)
 {
     ht_error error = {0};
-    job j = job_new(dtype, (form){2, 3, 16, 8, 1}, 2, 0);
+    kit_step j = step_of(dtype, (form){2, 3, 16, 8, 1}, 2, 0);
     ht_store *store = ht_store_copy(j.store, dtype, &error), *state = ht_store_copy(j.state, dtype, &error);
-    uint64_t once = run_job(&j), onwards = run_job(&j);
+    uint64_t once = run_steps(&j), onwards = run_steps(&j);
     ht_store_assign(j.store, store, &error);
     ht_store_assign(j.state, state, &error);
-    uint64_t again = run_job(&j);
+    uint64_t again = run_steps(&j);
     tap_ok(error.status == HT_OK && once == again && once != onwards, "%s: stores put back, the run repeats itself",
            ht_dtype_name(dtype));
-    job checked = job_new(dtype, (form){2, 3, 16, 8, 1}, 2, 1);
-    tap_ok(run_job(&checked) == once, "%s: checked and profiled, it gives the same bits", ht_dtype_name(dtype));
-    job_free(&checked);
-    job_free(&j);
+    kit_step checked = step_of(dtype, (form){2, 3, 16, 8, 1}, 2, 1);
+    tap_ok(run_steps(&checked) == once, "%s: checked and profiled, it gives the same bits", ht_dtype_name(dtype));
+    kit_step_free(&checked);
+    kit_step_free(&j);
     ht_store_free(store);
     ht_store_free(state);
 }

@@ -372,7 +372,8 @@ static void test_outlines(int side, int line)
             const uint8_t *p = pixels + 3 * (y * side + x);
             bool rows = y >= 4 && y < 14, ends = rows && (y < 4 + line || y >= 14 - line);
             bool of_truth = rows && x >= 4 && x < 14 && (ends || x < 4 + line || x >= 14 - line);
-            bool of_other = rows && x >= 12 && (ends || x < 12 + line || x >= side - line); /* the edge of the picture closes it */
+            /* the edge of the picture closes it */
+            bool of_other = rows && x >= 12 && (ends || x < 12 + line || x >= side - line);
             bool is_green = !p[0] && p[1] == 255 && !p[2], is_magenta = p[0] == 255 && !p[1] && p[2] == 255;
             green += is_green;
             magenta += is_magenta;

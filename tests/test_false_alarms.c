@@ -146,7 +146,8 @@ static void refusals(void)
                strstr(r.message, "seed 4"), "a derivative that is not that of the value is found: %s", r.message);
     y = ht_sum(ht_add(x, ht_stop(other)));
     r = ht_gradcheck(y, ht_list(x, other), device);
-    tap_ok(r.status == HT_EINVALID && strstr(r.message, "\"other\"") && strstr(r.message, "cut at"), "an input that is cut off: %s", r.message);
+    tap_ok(r.status == HT_EINVALID && strstr(r.message, "\"other\"") && strstr(r.message, "cut at"),
+           "an input that is cut off: %s", r.message);
     r = ht_gradcheck(ht_square(x), ht_list(x), device);
     tap_ok(r.status == HT_EINVALID && strstr(r.message, "[2,2]"), "a value that is no scalar: %s", r.message);
     ht_var z = ht_exp(x);

@@ -98,16 +98,7 @@ static ht_program *random_program(ht_dtype dtype, ht_shape shape, uint64_t seed,
     for (int32_t i = 0; i < OUTPUTS; i++) outputs[i] = g.value[i == 0 ? VALUES - 1 : 3 + draw(&g, VALUES - 4)];
     ht_program *p = ht_compile(g.tape, devices[threads], ht_list_(outputs, OUTPUTS), .error = &error, .check = check);
     if (!p) tap_ok(0, "compiles: %s", error.message);
-    const int64_t count = ht_shape_count(shape);
-    double *numbers = malloc((size_t)count * sizeof *numbers);
-    float *narrow = malloc((size_t)count * sizeof *narrow);
-    for (int32_t k = 0; p && k < 2; k++) {
-        kit_fill(numbers, count, seed + (uint64_t)k, -2, 2);
-        for (int64_t i = 0; i < count; i++) narrow[i] = (float)numbers[i];
-        ht_set_named(p, k ? "y" : "x", dtype == HT_F32 ? (void *)narrow : (void *)numbers, count);
-    }
-    free(numbers);
-    free(narrow);
+    for (uint64_t k = 0; p && k < 2; k++) kit_set(p, k ? "y" : "x", dtype, ht_shape_count(shape), seed + k, -2, 2);
     ht_tape_free(g.tape);
     return p;
 }
@@ -232,47 +223,19 @@ static void test_chains(ht_dtype dtype, ht_shape shape)
 
 /* ---- training steps ---- */
 
-typedef struct job {
-    ht_store *store, *state;
-    ht_program *program;
-} job;
+static ht_var entropy(ht_var logits, ht_var y) { return ht_sigmoid_cross_entropy(logits, y); }
 
-/* The gradient's norm is part of the loss, so that second derivatives are in it. */
-static job job_new(ht_dtype dtype, int32_t threads, int32_t check)
+static kit_step step_of(ht_dtype dtype, int32_t threads, int32_t check)
 {
-    ht_error error = {0};
-    job j = {.store = ht_store_new(devices[threads]), .state = ht_store_new(devices[threads])};
-    ht_tape *tape = ht_tape_new(dtype);
-    nn_scope s = nn_open(tape, j.store, .seed = 5, .step = nn_count(tape, j.state, "round"));
-    ht_var x = ht_input(tape, "x", HT_SHAPE(2, 3, 32, 32)), y = ht_input(tape, "y", HT_SHAPE(2, 1, 32, 32));
-    ht_var loss = ht_sigmoid_cross_entropy(kit_logits(s, x, (kit_net){.width = 12, .peaks = 1, .dropout = 0.3}), y);
-    ht_vars w = nn_params(s), g = ht_grad(loss, w);
-    g = ht_grad(ht_add(loss, ht_scale(ht_dot(g, g), 0.1)), w);
-    ht_write(j.store, nn_adam(.state = j.state, .weights = w, .gradients = g, .rate = 1e-2));
-    j.program = ht_compile(tape, devices[threads], ht_list(loss), .error = &error, .check = check);
-    ht_tape_free(tape);
-    if (!j.program) tap_ok(0, "compiles: %s", error.message);
-    return j;
+    return kit_step_new((kit_step_args){.device = devices[threads], .dtype = dtype, .x = HT_SHAPE(2, 3, 32, 32),
+                                        .net = {.width = 12, .peaks = 1, .dropout = 0.3}, .loss = entropy, .steepness = 0.1,
+                                        .check = check});
 }
 
-static void job_free(job *j)
+static int run_step(const kit_step *step, uint64_t round)
 {
-    ht_program_free(j->program);
-    ht_store_free(j->store);
-    ht_store_free(j->state);
-}
-
-static int job_step(job *j, ht_dtype dtype, uint64_t step)
-{
-    for (int32_t k = 0; k < 2; k++) {
-        const int64_t count = 2 * 32 * 32 * (k ? 1 : 3);
-        double numbers[2 * 32 * 32 * 3];
-        float narrow[2 * 32 * 32 * 3];
-        kit_fill(numbers, count, 2 * step + (uint64_t)k, 0, 1);
-        for (int64_t i = 0; i < count; i++) narrow[i] = (float)numbers[i];
-        ht_set_named(j->program, k ? "y" : "x", dtype == HT_F32 ? (void *)narrow : (void *)numbers, count);
-    }
-    return ht_run(j->program) == HT_OK;
+    kit_step_set(step, round);
+    return ht_run(step->program) == HT_OK;
 }
 
 static int stores_agree(const ht_store *a, const ht_store *b, ht_dtype dtype)
@@ -286,10 +249,10 @@ static int stores_agree(const ht_store *a, const ht_store *b, ht_dtype dtype)
 
 static void test_training(ht_dtype dtype)
 {
-    job plain = job_new(dtype, 1, 1), one = job_new(dtype, 1, 0), two = job_new(dtype, 2, 0);
+    kit_step plain = step_of(dtype, 1, 1), one = step_of(dtype, 1, 0), two = step_of(dtype, 2, 0);
     int ran = plain.program && one.program && two.program;
-    for (uint64_t step = 0; ran && step < STEPS; step++)
-        ran = job_step(&plain, dtype, step) && job_step(&one, dtype, step) && job_step(&two, dtype, step);
+    for (uint64_t round = 0; ran && round < STEPS; round++)
+        ran = run_step(&plain, round) && run_step(&one, round) && run_step(&two, round);
     tap_ok(ran, "%s: %d training steps of second order", ht_dtype_name(dtype), (int)STEPS);
     if (ran) {
         tap_ok(stores_agree(plain.store, one.store, dtype), "%s: weights have the bits of one op at a time",
@@ -302,9 +265,9 @@ static void test_training(ht_dtype dtype)
         tap_ok(facts.arena_bytes <= before.arena_bytes + before.arena_bytes / 10, "%s: memory stays: %zu bytes, %zu before",
                ht_dtype_name(dtype), facts.arena_bytes, before.arena_bytes);
     }
-    job_free(&plain);
-    job_free(&one);
-    job_free(&two);
+    kit_step_free(&plain);
+    kit_step_free(&one);
+    kit_step_free(&two);
 }
 
 int main(void)

@@ -3,6 +3,7 @@
  * value in f32 against f64, calls that must be refused, with their words. An op without samples does not pass.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "gradcheck/suite.h"
 #include "tap.h"
@@ -20,6 +21,7 @@ static void run(ht_device *device, ht_dtype dtype)
     for (int32_t i = 0; i < report.count; i++) {
         const gradcheck_row *row = &report.row[i];
         bool ruled = !row->op || (row->op != &gradcheck_compositions && row->op->kind != HTI_CONSTANT);
+        ruled = ruled && strcmp(row->name, GRADCHECK_ROUNDED) != 0; /* where bf16 is refused there is one check */
         bool enough = dtype == HT_F32 || !ruled || (double)row->checks >= EFFORT * FEWEST;
         if (row->op && row->op->kind == HTI_POINTWISE) pointwise += row->checks;
         tap_ok(row->checks > 0 && row->failed == 0 && row->skipped == 0 && enough, "%s in %s: %d checks, worst %.2g %s",

@@ -16,7 +16,9 @@ static ht_device *device;
 enum { LEVELS = 3 };
 
 /* What is planted on the way from the generator's unknown to the segmenter's loss. */
-typedef enum plant { PLANT_NONE, PLANT_STOP, PLANT_ROUND, PLANT_SIGN, PLANT_ARGMAX, PLANT_CAST, PLANT_STOP_EARLY, PLANT_HALF } plant;
+typedef enum plant {
+    PLANT_NONE, PLANT_STOP, PLANT_ROUND, PLANT_SIGN, PLANT_ARGMAX, PLANT_CAST, PLANT_STOP_EARLY, PLANT_HALF
+} plant;
 
 /* Three levels on stores of their own. */
 typedef struct problem {
@@ -170,8 +172,8 @@ static void test_stop_beside_hold(void)
         p.planted = PLANT_HALF;
         mlo_round r = mlo_record(p.tape, levels, LEVELS, .method = (mlo_method)method);
         if (numbers(&p, &r, &path, &direct, &total))
-            tap_ok(fabs(path - 0.0117) <= 1e-12 && fabs(direct - 0.0936) <= 1e-12, "half of A stopped in L_gan: eq9 %.15g, direct "
-                   "%.15g", path, direct);
+            tap_ok(fabs(path - 0.0117) <= 1e-12 && fabs(direct - 0.0936) <= 1e-12,
+                   "half of A stopped in L_gan: eq9 %.15g, direct %.15g", path, direct);
         close_problem(&p);
     }
 }

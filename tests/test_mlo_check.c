@@ -96,7 +96,8 @@ int main(void)
     r = check(cut, MLO_UNROLL, 0);
     tap_ok(r.status == HT_OK && r.failed > 0 && strstr(r.message, "\"w\""), "a cut that nobody declared is found: %s", r.message);
     r = check(plain, MLO_NONE, 0);
-    tap_ok(r.status == HT_EINVALID && strstr(r.message, "empty"), "without a derivative there is nothing to check: %s", r.message);
+    tap_ok(r.status == HT_EINVALID && strstr(r.message, "empty"), "without a derivative there is nothing to check: %s",
+           r.message);
     problem written = {.written = true};
     r = check(written, MLO_UNROLL, 0);
     tap_ok(r.status == HT_EINVALID && strstr(r.message, "before ht_write"), "unknowns that were written before: %s", r.message);

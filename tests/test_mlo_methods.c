@@ -63,8 +63,8 @@ static void test_c3(const char *name, mlo_solver lower, mlo_solver upper, int32_
     mlo_round round = mlo_record(tape, levels, 3);
     double h[N] = {0};
     quadratic_run(device, tape, round.total, h);
-    tap_ok(quadratic_distance(h, expected) < 5e-9, "C3 by %s: (%.10g, %.10g, %.10g, %.10g), off by %.1e", name, h[0], h[1], h[2], h[3],
-           quadratic_distance(h, expected));
+    tap_ok(quadratic_distance(h, expected) < 5e-9, "C3 by %s: (%.10g, %.10g, %.10g, %.10g), off by %.1e", name,
+           h[0], h[1], h[2], h[3], quadratic_distance(h, expected));
     ht_tape_free(tape);
     ht_store_free(c.A);
     ht_store_free(c.G);
@@ -143,13 +143,15 @@ static void test_series(void)
         series(&q, v, 0.3, terms, u);
         handed(&q, u, expected);
         hypergradient(&q, h);
-        tap_ok(quadratic_distance(h, expected) < 1e-14, "Neumann, %d terms, damped: off by %.1e", terms, quadratic_distance(h, expected));
+        tap_ok(quadratic_distance(h, expected) < 1e-14, "Neumann, %d terms, damped: off by %.1e", terms,
+               quadratic_distance(h, expected));
     }
     q.level[0] = (mlo_level){.steps = MLO_NO_STEPS, .solver = MLO_IDENTITY, .rate = 0.7};
     series(&q, v, 0.7, 1, u);
     handed(&q, u, expected);
     hypergradient(&q, h);
-    tap_ok(quadratic_distance(h, expected) < 1e-14, "identity with the level's rate: off by %.1e", quadratic_distance(h, expected));
+    tap_ok(quadratic_distance(h, expected) < 1e-14, "identity with the level's rate: off by %.1e",
+           quadratic_distance(h, expected));
 
     quadratic_converge(&q); /* one step leads nowhere else, so w of v is known */
     for (int i = 0; i < N; i++) v[i] = q.w[i] - q.c[i];
@@ -157,7 +159,8 @@ static void test_series(void)
     series(&q, v, 0.4, 6, u);
     handed(&q, u, expected);
     hypergradient(&q, h);
-    tap_ok(quadratic_distance(h, expected) < 1e-12, "fixed point of w - rate g, 6 terms: off by %.1e", quadratic_distance(h, expected));
+    tap_ok(quadratic_distance(h, expected) < 1e-12, "fixed point of w - rate g, 6 terms: off by %.1e",
+           quadratic_distance(h, expected));
     q.level[0] = (mlo_level){.steps = MLO_NO_STEPS, .solver = MLO_CG, .solver_steps = 8, .damping = 0.5};
     for (int i = 0; i < N; i++) q.H[i * N + i] += 0.5;
     quadratic_solve(q.H, v, u);
@@ -187,7 +190,8 @@ static void test_truncated(void)
         series(&q, v, a, j, u);
         handed(&q, u, expected);
         hypergradient(&q, h);
-        tap_ok(quadratic_distance(h, expected) < 1e-14, "5 steps, the last %d carry a derivative: off by %.1e", j, quadratic_distance(h, expected));
+        tap_ok(quadratic_distance(h, expected) < 1e-14, "5 steps, the last %d carry a derivative: off by %.1e", j,
+               quadratic_distance(h, expected));
         q.level[0].solver = MLO_DIFFERENCE;
         hypergradient(&q, h);
         tap_ok(quadratic_distance(h, expected) < 1e-10, "the same by differences: off by %.1e", quadratic_distance(h, expected));
@@ -246,7 +250,8 @@ static void test_streams(void)
         w[i] = 0.421875 * q.w[i] + slope * q.x[i];
         h[i] = q.x[i] + slope * (w[i] - q.c[i]);
     }
-    tap_ok(quadratic_distance(numbers, w) < 1e-14 && quadratic_distance(numbers + N, h) < 1e-14, "each step has its slice of the data: %.1e, %.1e",
+    tap_ok(quadratic_distance(numbers, w) < 1e-14 && quadratic_distance(numbers + N, h) < 1e-14,
+           "each step has its slice of the data: %.1e, %.1e",
            quadratic_distance(numbers, w), quadratic_distance(numbers + N, h));
     ht_tape_free(tape);
     quadratic_release(&q);
@@ -269,7 +274,8 @@ static void test_held(mlo_solver solver)
     quadratic_solve(q.H, v, u);
     quadratic_product(q.B, u, direct, 0);
     for (int i = 0; i < N; i++) direct[i] = -direct[i];
-    tap_ok(quadratic_distance(both, q.x) < 1e-12 && quadratic_distance(both + N, direct) < 1e-9, "solver %d, held: path off by %.1e, direct by %.1e",
+    tap_ok(quadratic_distance(both, q.x) < 1e-12 && quadratic_distance(both + N, direct) < 1e-9,
+           "solver %d, held: path off by %.1e, direct by %.1e",
            (int)solver, quadratic_distance(both, q.x), quadratic_distance(both + N, direct));
     ht_tape_free(tape);
     quadratic_release(&q);

@@ -94,7 +94,8 @@ static void test_refusals(void)
 
 enum { LEVELS = 3, SIZE = 16, BATCH = 2, CELLS = 2 * LEVELS, TENSORS = 64, IMAGE = BATCH * 2 * SIZE * SIZE };
 
-static const genseg_cells merged[CELLS] = {1, 1, 1, 1, 1, 1}, separate[CELLS] = {2, 2, 2, 2, 2, 2}, mixed[CELLS] = {2, 1, 1, 1, 2, 0};
+static const genseg_cells merged[CELLS] = {1, 1, 1, 1, 1, 1}, separate[CELLS] = {2, 2, 2, 2, 2, 2};
+static const genseg_cells mixed[CELLS] = {2, 1, 1, 1, 2, 0};
 
 /* What one form gives: an image and the gradient of a loss in every weight and every alpha. */
 typedef struct answer {
@@ -118,7 +119,8 @@ static int answer_of(ht_store *g, ht_store *a, const genseg_cells *forms, int32_
     ht_var loss = ht_sum(ht_mul(image, ht_constant(tape, wave, HT_SHAPE(BATCH, 2, SIZE, SIZE))));
     ht_vars gradient = ht_grad(loss, ht_vars_join(nn_params(G), nn_params(A)));
     ht_program *program = ht_compile(tape, device, ht_vars_join(ht_list(image), gradient), .error = &error);
-    int good = program && gradient.count <= TENSORS && ht_run(program) == HT_OK && ht_get(program, image, out->image, IMAGE) == HT_OK;
+    int good = program && gradient.count <= TENSORS && ht_run(program) == HT_OK &&
+               ht_get(program, image, out->image, IMAGE) == HT_OK;
     out->tensors = good ? gradient.count : 0;
     for (int32_t i = 0; i < out->tensors; i++) {
         out->count[i] = ht_shape_count(ht_var_shape(gradient.at[i]));
@@ -202,7 +204,8 @@ static void test_losses(int32_t smooth)
     static double m[PIXELS], picture[IMAGE], fake[IMAGE], on_fake[PATCHES], on_real[PATCHES], logits[PIXELS];
     for (int i = 0; i < PIXELS; i++) m[i] = sin(i * 0.7) > 0.3;
     for (int i = 0; i < IMAGE; i++) picture[i] = 0.5 + 0.5 * sin(i * 1.3 + 1);
-    ht_var mask = ht_constant(tape, m, HT_SHAPE(BATCH, 1, SIZE, SIZE)), image = ht_constant(tape, picture, HT_SHAPE(BATCH, 2, SIZE, SIZE));
+    ht_var mask = ht_constant(tape, m, HT_SHAPE(BATCH, 1, SIZE, SIZE));
+    ht_var image = ht_constant(tape, picture, HT_SHAPE(BATCH, 2, SIZE, SIZE));
     ht_var x = genseg_generate(s[0], s[1], mask, &nets.generator);
     ht_vars out = ht_list(x, genseg_discriminate(s[2], mask, x, &nets.discriminator),
                           genseg_discriminate(s[2], mask, ht_affine(image, 2, -1), &nets.discriminator),

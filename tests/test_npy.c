@@ -154,7 +154,8 @@ static void test_names(void)
     tap_ok(ht_store_load_npy(store, "x", path, NULL) == 0, "no record of errors is needed");
     tap_ok(ht_store_load_npy(store, "x", path, &error) == -1 && error.status == HT_EINVALID && strstr(error.message, "already"),
            "a name that is taken: %s", error.message);
-    tap_ok(ht_store_load_npy(store, "y", path, &error) == -1 && ht_store_count(store) == 1, "a record with an error stops a load");
+    tap_ok(ht_store_load_npy(store, "y", path, &error) == -1 && ht_store_count(store) == 1,
+           "a record with an error stops a load");
     error = (ht_error){0};
     tap_ok(ht_store_load_npy(store, "", path, &error) == -1 && error.status == HT_EINVALID, "an empty name: %s", error.message);
     ht_store_free(store);

@@ -316,7 +316,8 @@ static void test_attention(ht_dtype dtype)
     double q[24], k[40], v[20];
     const attended a = {q, k, v};
     ht_tape *tape = ht_tape_new(dtype);
-    ht_var y = ht_attention(random_value(tape, q, 50, -2, 2, HT_SHAPE(2, 3, 4)), random_value(tape, k, 51, -2, 2, HT_SHAPE(2, 5, 4)),
+    ht_var y = ht_attention(random_value(tape, q, 50, -2, 2, HT_SHAPE(2, 3, 4)),
+                            random_value(tape, k, 51, -2, 2, HT_SHAPE(2, 5, 4)),
                             random_value(tape, v, 52, -1, 1, HT_SHAPE(2, 5, 2)));
     check(y, want_attended, &a, "attention");
     ht_tape_free(tape);
@@ -443,7 +444,8 @@ static int resample_agrees(uint64_t seed)
     const int64_t count = ht_shape_count(result), inner = y.stride[a.axis];
     for (int64_t i = 0; i < count && agrees; i++) {
         const float *line = (const float *)x.data + i / inner / to * from * inner + i % inner;
-        const float want = back ? k_resample_back_f32(&a, line, inner, i / inner % to) : k_resample_f32(&a, line, inner, i / inner % to);
+        const float want = back ? k_resample_back_f32(&a, line, inner, i / inner % to)
+                                : k_resample_f32(&a, line, inner, i / inner % to);
         agrees = want == ((const float *)y.data)[i];
     }
     agrees = agrees && memcmp(y.data, many.data, (size_t)count * sizeof(float)) == 0;
@@ -461,7 +463,8 @@ static int place_agrees(uint64_t seed)
     const hti_order order = (hti_order)(seed % 2);
     const hti_place_attributes a = {{image.dim[2], image.dim[3]}};
     const int64_t pixels = image.dim[2] * image.dim[3], many = points.dim[2] * points.dim[3];
-    const hti_tensor row = random_tensor(&b, HT_I32, points, order, 0, -1, 5), column = random_tensor(&b, HT_I32, points, order, 0, -1, 5);
+    const hti_tensor row = random_tensor(&b, HT_I32, points, order, 0, -1, 5);
+    const hti_tensor column = random_tensor(&b, HT_I32, points, order, 0, -1, 5);
     const hti_tensor x = random_tensor(&b, HT_F32, image, order, 0, -1, 1), y = make(&b, HT_F32, taken, order, 0);
     const hti_tensor g = make(&b, HT_F32, image, order, 0), threads = make(&b, HT_F32, image, order, 0);
     const hti_tensor take_in[3] = {x, row, column}, put_in[3] = {y, row, column};

@@ -205,7 +205,8 @@ static void test_refusals(void)
     ht_vars w = nn_params(s);
     ht_vars out = nn_adam(NULL, w, w, .rate = 1);
     const ht_error *e = ht_tape_error(tape);
-    tap_ok(out.count == 1 && !ht_ok(out.at[0]) && e->status == HT_EINVALID && strstr(e->message, "store"), "no state store: %s", e->message);
+    tap_ok(out.count == 1 && !ht_ok(out.at[0]) && e->status == HT_EINVALID && strstr(e->message, "store"),
+           "no state store: %s", e->message);
     ht_tape_free(tape);
     tape = ht_tape_new(HT_F64);
     w = nn_params(nn_open(tape, store));

@@ -240,12 +240,14 @@ static void test_form(const form *f)
     for (int32_t order = 0; order < ORDERS; order++) {
         p.direction[order] = malloc((size_t)p.total * sizeof *p.base);
         direction[order] = direction_of(tape, leaves, &p, order);
-        ht_vars pushed = order == 0 ? ht_list(ht_dot(g, direction[0])) : ht_jvp(ht_list(outputs[order]), leaves, direction[order]);
+        ht_vars pushed = order == 0 ? ht_list(ht_dot(g, direction[0]))
+                                    : ht_jvp(ht_list(outputs[order]), leaves, direction[order]);
         if (pushed.count) outputs[order + 1] = pushed.at[0];
     }
     outputs[ORDERS + 1] = pattern;
     p.program = ht_compile(tape, device, ht_vars_new(tape, outputs, NULL, ORDERS + 2), .error = &error);
-    if (tap_ok(p.program != NULL, "%s: %lld numbers in %d leaves: %s", f->name, (long long)p.total, (int)p.leaves, error.message)) {
+    if (tap_ok(p.program != NULL, "%s: %lld numbers in %d leaves: %s", f->name, (long long)p.total, (int)p.leaves,
+               error.message)) {
         check_orders(&p);
         check_ways(&p, leaves, g, direction[0], direction[1], loss);
     }

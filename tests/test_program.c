@@ -179,8 +179,8 @@ static void test_repeated(void)
     for (int32_t i = 0; i < 120; i++) wrong += fabs(got[i] - tanh(x[i / 20 % 3] + y[i / 5 % 4])) > 1e-15;
     double sum = 0;
     for (int32_t i = 0; i < 4; i++) sum += 10 * tanh(x[1] + y[i]);
-    tap_ok(steps == 1 && wrong == 0 && fabs(sums[1] - sum) < 1e-13, "a pointwise op of values that repeat is computed once (%d off)",
-           (int)wrong);
+    tap_ok(steps == 1 && wrong == 0 && fabs(sums[1] - sum) < 1e-13,
+           "a pointwise op of values that repeat is computed once (%d off)", (int)wrong);
     ht_program_free(p);
     ht_tape_free(tape);
 }
@@ -301,8 +301,8 @@ static void test_odd(void)
         int same = got[1][5] == exp(5.0) || fabs(got[1][5] / exp(5.0) - 1) < 1e-15;
         tap_ok(same && memcmp(got[1], got[2], sizeof got[1]) == 0, "one value is an output twice");
         tap_ok(memcmp(got[1], got[3], sizeof got[1]) == 0, "parts without elements add nothing");
-        tap_ok(ht_get_at(p, 4, got[0], 0) == HT_OK && ht_get_at(p, 5, sums, 1) == HT_OK && ht_get_at(p, 6, sums + 1, 3) == HT_OK &&
-                   sums[0] == 0 && sums[1] == 0 && sums[3] == 0,
+        tap_ok(ht_get_at(p, 4, got[0], 0) == HT_OK && ht_get_at(p, 5, sums, 1) == HT_OK &&
+                   ht_get_at(p, 6, sums + 1, 3) == HT_OK && sums[0] == 0 && sums[1] == 0 && sums[3] == 0,
                "a sum of nothing is 0");
         for (int32_t i = 0; i < 4; i++) memcpy(got[i], ht_store_data(store, i), sizeof got[i]);
         tap_ok(memcmp(got[0], numbers, sizeof numbers) == 0, "an input is written");

@@ -115,7 +115,8 @@ static void refused(const char *what, ht_status wanted, const char *part)
     ht_error error = {0};
     remove(report_path("report.html"));
     ht_status status = genseg_report_write(report_folder, &error);
-    tap_ok(status == wanted && strstr(error.message, part) && !strchr(error.message, '\n') && access(report_path("report.html"), F_OK) != 0,
+    tap_ok(status == wanted && strstr(error.message, part) && !strchr(error.message, '\n') &&
+               access(report_path("report.html"), F_OK) != 0,
            "%s: refused: %s", what, error.message);
 }
 
@@ -142,7 +143,8 @@ static void test_full(void)
     tap_ok(strstr(page, "0.842") && strstr(page, "0.131") && strstr(page, "0.895"), "mean, deviation and median of Dice");
     tap_ok(times(page, "data:image/png") == 6 + 9, "six strips, and ten cases of which one has no picture");
     tap_ok(times(page, "role=\"img\"") == 6 + 4 + 14 + 1, "25 charts");
-    tap_ok(strstr(page, ">1.25 <small>s</small>") && strstr(page, "all rounds 9 min"), "the log counts seconds on: median and end");
+    tap_ok(strstr(page, ">1.25 <small>s</small>") && strstr(page, "all rounds 9 min"),
+           "the log counts seconds on: median and end");
     tap_ok(times(page, "verdict good") == 2 + 3 && times(page, "verdict bad") == 1 && times(page, ">across kinks<") == 2,
            "verdicts of the certificate");
     tap_ok(strstr(page, "The certificate does not hold") && !strstr(page, "never moved"), "one box, not the other");
@@ -180,7 +182,8 @@ static void test_parts(void)
     tap_ok(!strstr(page, "Generator loss") && !strstr(page, "#certificate") && strstr(page, "no generator"),
            "what only a generator has is left out");
     free(page);
-    report_put_text("log.csv", "round,loss_seg,loss_val,loss_gan,hypergradient_norm\n-5,1e308,-1e308,0,0\n9,-1e308,1e308,0,1e-320\n");
+    report_put_text("log.csv", "round,loss_seg,loss_val,loss_gan,hypergradient_norm\n"
+                               "-5,1e308,-1e308,0,0\n9,-1e308,1e308,0,1e-320\n");
     free(make("wild numbers"));
     report_put_text("log.csv", "round,loss_seg\r\n7,3\r\n");
     free(make("one round, other line ends"));
@@ -318,7 +321,8 @@ static void test_damage(void)
         char *text = report_get(file, &count), *copy = malloc(count + 1), why[256];
         memcpy(copy, text, count);
         for (uint64_t k = 0; k < 1 + i % 3; ++k)
-            copy[(size_t)(report_noise(i, 2 * k) * (double)count)] = "\n,\"'<>&0-e{}[]:=#\x01\xC3"[(int)(report_noise(i, 2 * k + 1) * 20)];
+            copy[(size_t)(report_noise(i, 2 * k) * (double)count)] =
+                "\n,\"'<>&0-e{}[]:=#\x01\xC3"[(int)(report_noise(i, 2 * k + 1) * 20)];
         report_put(file, copy, i % 5 == 0 ? (size_t)(report_noise(i, 99) * (double)count) : count);
         ht_error error = {0};
         if (genseg_report_write(report_folder, &error) == HT_OK) {
@@ -332,7 +336,8 @@ static void test_damage(void)
     }
     swap_folder("aside", "pictures");
     swap_folder("beside", "predictions");
-    tap_ok(bad == 0 && good > 20 && turned_away > 20, "350 damaged files: %d pages, %d refusals, %d else", good, turned_away, bad);
+    tap_ok(bad == 0 && good > 20 && turned_away > 20, "350 damaged files: %d pages, %d refusals, %d else", good, turned_away,
+           bad);
 }
 
 int main(int count, char **argument)

@@ -260,7 +260,8 @@ static void test_leftovers(void)
     tap_ok(rename(from, path_of(".round-000010.old")) == 0 && read_back(&b, warning, &error) == HT_OK && b.round == 10,
            "killed while replacing: the replaced one counts %s", error.message);
     write_round(&a, 10);
-    tap_ok(is_there("round-000010") && !is_there(".round-000010.old") && !is_there(".round-000030.tmp-77"), "leftovers are swept");
+    tap_ok(is_there("round-000010") && !is_there(".round-000010.old") && !is_there(".round-000030.tmp-77"),
+           "leftovers are swept");
     tap_ok(!is_there("round-000030"), "a later round is of a future given up");
     tap_ok(is_there("round-7/generator.safetensors"), "what is not ours stays");
     remove_all(path_of("round-7"));
@@ -313,8 +314,8 @@ static void test_kills(void)
                 ((float *)ht_store_data(a.store[GENSEG_S], 0))[0] != (float)a.round;
         backwards += a.round < before;
     }
-    tap_ok(torn == 0 && a.round > 1, "killed %d times while writing, up to round %d, a write takes %.1f ms: %d torn", KILLS, (int)a.round,
-           each * KILLS / SPAN / 1e3, torn);
+    tap_ok(torn == 0 && a.round > 1, "killed %d times while writing, up to round %d, a write takes %.1f ms: %d torn", KILLS,
+           (int)a.round, each * KILLS / SPAN / 1e3, torn);
     tap_ok(backwards == 0, "and no round that was there is lost");
     genseg_state_free(&a);
     remove_checkpoints();
@@ -362,7 +363,8 @@ static void test_record(void)
     json_t *root = json_load_file(path, JSON_REJECT_DUPLICATES, NULL);
     const json_t *train = json_object_get(json_object_get(root, "data"), "train");
     tap_ok(root != NULL, "is JSON");
-    tap_ok(strcmp(text_in(root, "data", "hash"), "0000000000001234") == 0 && strcmp(text_in(root, "data", "name"), "phantom") == 0,
+    tap_ok(strcmp(text_in(root, "data", "hash"), "0000000000001234") == 0 &&
+               strcmp(text_in(root, "data", "name"), "phantom") == 0,
            "data: %s", text_in(root, "data", "hash"));
     tap_ok(strcmp(json_string_value(json_array_get(json_object_get(train, "names"), 1)), "b\\xff") == 0 &&
                strcmp(json_string_value(json_array_get(json_object_get(train, "hashes"), 1)), "0000000000000abc") == 0,

@@ -157,8 +157,8 @@ static ht_status compare(certificate *c, const numbers *n, ht_error *error)
         printf("certificate, round %lld: hypergradient %.4g %s, %.4g in f64, relative difference %.2g%s; total derivative "
                "within %.2g of differences along %d directions, %lld kinks\n", (long long)round, norm(n->narrow, c->count),
                rounded ? "on bf16" : "in f32", wide, relative, relative <= GENSEG_AGREEMENT ? ""
-               : rounded ? " (the 0.01 of a certificate is meant for f32)" : " (more than the 0.01 of a certificate)", worst, DIRECTIONS,
-               (long long)crossed);
+               : rounded ? " (the 0.01 of a certificate is meant for f32)" : " (more than the 0.01 of a certificate)", worst,
+               DIRECTIONS, (long long)crossed);
     return HT_OK;
 }
 

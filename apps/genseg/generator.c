@@ -85,11 +85,11 @@ static ht_var record_cell(const searched_cell *c, ht_var x)
     ht_var y = empty, mixed = empty, mixed_bias = empty;
     int merged = form_of(c, ht_var_shape(x)) == GENSEG_CELLS_MERGED, searched = ht_ok(c->weights);
     for (int32_t k = 0; k < (searched ? GENSEG_CANDIDATES : 1); k++) {
-        ht_var w = kernel(c, k);
+        ht_var w = kernel(c, k), part = searched ? share(c, k) : empty;
         if (!searched) y = convolve(c, x, w, kernel_of[k]);
-        else if (merged) mixed = plus(mixed, centred(ht_mul(w, share(c, k)), kernel_of[k]));
-        else y = plus(y, ht_mul(convolve(c, x, w, kernel_of[k]), share(c, k)));
-        if (c->bias) mixed_bias = plus(mixed_bias, searched ? ht_mul(bias(c, k), share(c, k)) : bias(c, k));
+        else if (merged) mixed = plus(mixed, centred(ht_mul(w, part), kernel_of[k]));
+        else y = plus(y, ht_mul(convolve(c, x, w, kernel_of[k]), part));
+        if (c->bias) mixed_bias = plus(mixed_bias, searched ? ht_mul(bias(c, k), part) : bias(c, k));
     }
     if (searched && merged) y = convolve(c, x, mixed, 8);
     if (c->bias) y = ht_add(y, mixed_bias);

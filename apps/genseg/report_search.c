@@ -125,8 +125,9 @@ void genseg_report_hypergradient(genseg_html *html, const genseg_report *report)
     }
     genseg_html_raw(html,
         "<p>h is the derivative of the validation loss with respect to the architecture A. Along <i>Eq.&nbsp;9</i> it goes "
-        "from A through the generator\xE2\x80\x99s step and the segmenter\xE2\x80\x99s step; the <i>direct</i> path is A\xE2\x80\x99s own share in "
-        "the generated image. Steps of A by h and by weight decay are logged apart, since decay alone moves A too.</p>"
+        "from A through the generator\xE2\x80\x99s step and the segmenter\xE2\x80\x99s step; the <i>direct</i> path is "
+        "A\xE2\x80\x99s own share in the generated image. Steps of A by h and by weight decay are logged apart, since decay "
+        "alone moves A too.</p>"
         "<div class=\"grid two\">");
     genseg_chart norms = genseg_report_chart(report, "Size of h by path", "\xE2\x80\x96h\xE2\x80\x96");
     norms.logarithmic = true;
@@ -206,15 +207,17 @@ void genseg_report_certificate(genseg_html *html, const genseg_report *report)
         return;
     }
     genseg_html_raw(html,
-        "<p>In these rounds h was computed again in double precision, which must agree within 10\xE2\x81\xBB\xC2\xB2. Along random "
-        "directions d the total derivative\xE2\x80\x99s slope is set against a central difference of the round itself, repeated with "
-        "A \xC2\xB1 \xCE\xB5" "d and all else equal. Kinks are activations that changed sign between the two ends, for the shortest "
-        "\xCE\xB5 tried; across them the difference is not a derivative, and may differ.</p>");
+        "<p>In these rounds h was computed again in double precision, which must agree within 10\xE2\x81\xBB\xC2\xB2. Along "
+        "random directions d the total derivative\xE2\x80\x99s slope is set against a central difference of the round itself, "
+        "repeated with A \xC2\xB1 \xCE\xB5" "d and all else equal. Kinks are activations that changed sign between the two "
+        "ends, for the shortest \xCE\xB5 tried; across them the difference is not a derivative, and may differ.</p>");
     if (on_bf16(report))
-        genseg_html_raw(html, "<p>This run rounded the operands of its convolutions to bf16: what is called f32 below is its h, and "
-                              "the threshold, which is meant for f32, does not bind it.</p>");
+        genseg_html_raw(html,
+            "<p>This run rounded the operands of its convolutions to bf16: what is called f32 below is its h, and the threshold, "
+            "which is meant for f32, does not bind it.</p>");
     genseg_html_raw(html,
-        "<div class=\"scroll\"><table><thead><tr><th class=\"number\">Round</th><th class=\"number\">\xE2\x80\x96h\xE2\x80\x96 f32</th>"
+        "<div class=\"scroll\"><table><thead><tr><th class=\"number\">Round</th>"
+        "<th class=\"number\">\xE2\x80\x96h\xE2\x80\x96 f32</th>"
         "<th class=\"number\">\xE2\x80\x96h\xE2\x80\x96 f64</th><th class=\"number\">relative</th><th>f32 against f64</th>"
         "<th class=\"number\">direction</th><th class=\"number\">slope</th><th class=\"number\">difference</th>"
         "<th class=\"number\">relative</th><th class=\"number\">kinks</th><th>slope against difference</th></tr></thead>");
@@ -231,7 +234,8 @@ void genseg_report_certificate(genseg_html *html, const genseg_report *report)
             put_cell(html, proof->column[GENSEG_PROOF_DIFFERENCE_RELATIVE][row], 2);
             put_cell(html, proof->column[GENSEG_PROOF_KINKS][row], 0);
             genseg_html_raw(html, "<td>");
-            put_verdict(html, proof->column[GENSEG_PROOF_DIFFERENCE_RELATIVE][row], proof->column[GENSEG_PROOF_KINKS][row] > 0 ? "across kinks" : NULL);
+            put_verdict(html, proof->column[GENSEG_PROOF_DIFFERENCE_RELATIVE][row],
+                        proof->column[GENSEG_PROOF_KINKS][row] > 0 ? "across kinks" : NULL);
             genseg_html_raw(html, "</td></tr>");
         }
         genseg_html_raw(html, "</tbody>");

@@ -153,7 +153,8 @@ static void measure(genseg_recording *r, genseg_hypergradient form)
     r->norm_direct = ht_norm(r->direct);
     r->norm_used = ht_norm(r->used);
     ht_var product = ht_mul(r->norm_path, r->norm_direct);
-    r->cosine = ht_div(ht_dot(r->path, r->direct), ht_maximum(product, ht_fill(product.tape, 1e-37, HT_SCALAR)));
+    ht_var floored = ht_maximum(product, ht_fill(product.tape, 1e-37, HT_SCALAR));
+    r->cosine = ht_div(ht_dot(r->path, r->direct), floored);
 }
 
 /*

@@ -277,19 +277,25 @@ static void skip_lines(reader *r)
     } while (pass_newline(r));
 }
 
+/* A list with room for one more than `count`; NULL, and the reason, without memory: the list is what it was. */
+static void *grown(reader *r, void *list, int32_t count, int32_t *space, size_t bytes, const char *what)
+{
+    char place[GENSEG_PLACE_TEXT];
+    if (count < *space) return list;
+    int32_t wanted = *space ? 2 * *space : 64;
+    void *more = realloc(list, (size_t)wanted * bytes);
+    if (more) *space = wanted;
+    else ht_fail(r->error, HT_ENOMEM, "%s: no memory for %s; expected a few kilobytes", genseg_place_text(r->file, 0, 0, place),
+                 what);
+    return more;
+}
+
 static ht_status add_item(reader *r, int32_t count, genseg_toml_value item)
 {
-    if (count == r->item_space) {
-        char place[GENSEG_PLACE_TEXT];
-        int32_t space = r->item_space ? 2 * r->item_space : 16;
-        genseg_toml_value *more = realloc(r->items, (size_t)space * sizeof *more);
-        if (!more)
-            return ht_fail(r->error, HT_ENOMEM, "%s: no memory for an array; expected a few kilobytes",
-                           genseg_place_text(r->file, 0, 0, place));
-        r->items = more;
-        r->item_space = space;
-    }
-    r->items[count] = item;
+    genseg_toml_value *items = grown(r, r->items, count, &r->item_space, sizeof *items, "an array");
+    if (!items) return HT_ENOMEM;
+    r->items = items;
+    items[count] = item;
     return HT_OK;
 }
 
@@ -343,17 +349,10 @@ static ht_status enter_name(reader *r, size_t at, const char *name, name_kind ki
     if (r->name_count == GENSEG_TOML_NAMES)
         return refuse(r, at, "more than %d keys and tables; expected at most that many; shorten the file",
                       GENSEG_TOML_NAMES);
-    if (r->name_count == r->name_space) {
-        char place[GENSEG_PLACE_TEXT];
-        int32_t space = r->name_space ? 2 * r->name_space : 64;
-        name_entry *more = realloc(r->names, (size_t)space * sizeof *more);
-        if (!more)
-            return ht_fail(r->error, HT_ENOMEM, "%s: no memory for its keys; expected a few kilobytes",
-                           genseg_place_text(r->file, 0, 0, place));
-        r->names = more;
-        r->name_space = space;
-    }
-    name_entry *entry = &r->names[r->name_count++];
+    name_entry *names = grown(r, r->names, r->name_count, &r->name_space, sizeof *names, "its keys");
+    if (!names) return HT_ENOMEM;
+    r->names = names;
+    name_entry *entry = &names[r->name_count++];
     snprintf(entry->text, sizeof entry->text, "%s", name);
     entry->kind = kind;
     return HT_OK;

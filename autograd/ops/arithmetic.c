@@ -93,7 +93,8 @@ ht_var ht_equal_(ht_var a, ht_var b, const char *where) { return binary(HTI_OP_e
 
 ht_var ht_greater_equal_(ht_var a, ht_var b, const char *where)
 {
-    return ht_add_(ht_greater_(a, b, where), ht_equal_(a, b, where), where);
+    ht_var equal = ht_equal_(a, b, where);
+    return ht_add_(ht_greater_(a, b, where), equal, where);
 }
 
 ht_var ht_less_equal_(ht_var a, ht_var b, const char *where) { return ht_greater_equal_(b, a, where); }

@@ -41,7 +41,8 @@ static ht_var or_nothing(ht_var any, ht_var x, const char *where)
 ht_var ht_logsumexp_(ht_var x, int32_t axis, const char *where)
 {
     row_sum row = sum_of(ht_exp_(shifted(x, axis, where), where), axis, where);
-    return or_nothing(row.any, ht_add_(ht_log_(row.sum, where), ht_max_along_(x, axis, where), where), where);
+    ht_var most = ht_max_along_(x, axis, where);
+    return or_nothing(row.any, ht_add_(ht_log_(row.sum, where), most, where), where);
 }
 
 ht_var ht_log_softmax_(ht_var x, int32_t axis, const char *where)
@@ -72,13 +73,14 @@ ht_var ht_sigmoid_cross_entropy_(ht_var logits, ht_var target, const char *where
     ht_var above = ht_greater_(target, hti_fill_like(target, 0.5, where), where);
     ht_var rest = ht_where_(above, ht_affine_(target, -1, 1, where), target, where);
     ht_var u = ht_mul_(ht_affine_(above, -2, 1, where), logits, where);
-    return ht_mean_(ht_sub_(ht_softplus_(u, where), ht_mul_(rest, u, where), where), where);
+    ht_var lower = ht_mul_(rest, u, where);
+    return ht_mean_(ht_sub_(ht_softplus_(u, where), lower, where), where);
 }
 
 ht_var ht_dice_loss_(ht_var p, ht_var t, double smooth, const char *where)
 {
     ht_var overlap = ht_affine_(ht_sum_(ht_mul_(p, t, where), where), 2, smooth, where);
-    ht_var size = ht_offset_(ht_add_(ht_sum_(p, where), ht_sum_(t, where), where), smooth, where);
+    ht_var truth = ht_sum_(t, where), size = ht_offset_(ht_add_(ht_sum_(p, where), truth, where), smooth, where);
     return ht_affine_(ht_div_(overlap, size, where), -1, 1, where);
 }
 

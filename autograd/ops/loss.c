@@ -19,16 +19,18 @@ ht_var ht_hinge_loss_(ht_var scores, ht_var side, const char *where)
 ht_var ht_jaccard_loss_(ht_var p, ht_var t, double smooth, const char *where)
 {
     ht_var both = ht_sum_(ht_mul_(p, t, where), where);
-    ht_var either = ht_sub_(ht_add_(ht_sum_(p, where), ht_sum_(t, where), where), both, where);
-    ht_var ratio = ht_div_(ht_offset_(both, smooth, where), ht_offset_(either, smooth, where), where);
-    return ht_affine_(ratio, -1, 1, where);
+    ht_var truth = ht_sum_(t, where), either = ht_sub_(ht_add_(ht_sum_(p, where), truth, where), both, where);
+    ht_var below = ht_offset_(either, smooth, where);
+    return ht_affine_(ht_div_(ht_offset_(both, smooth, where), below, where), -1, 1, where);
 }
 
 /* -log p and -log(1 - p) of a logit are both softplus, exact at every magnitude. */
 ht_var ht_weighted_cross_entropy_(ht_var logits, ht_var target, ht_var weight, const char *where)
 {
-    ht_var miss = ht_mul_(ht_mul_(target, weight, where), ht_softplus_(ht_neg_(logits, where), where), where);
-    ht_var alarm = ht_mul_(ht_affine_(target, -1, 1, where), ht_softplus_(logits, where), where);
+    ht_var missed = ht_softplus_(ht_neg_(logits, where), where);
+    ht_var miss = ht_mul_(ht_mul_(target, weight, where), missed, where);
+    ht_var alarmed = ht_softplus_(logits, where);
+    ht_var alarm = ht_mul_(ht_affine_(target, -1, 1, where), alarmed, where);
     return ht_mean_(ht_add_(miss, alarm, where), where);
 }
 
@@ -44,8 +46,8 @@ ht_var ht_focal_loss_(ht_var logits, ht_var target, double focus, double balance
         return ht_tape_fail(logits.tape, where, HT_EINVALID, "focal_loss: focus %g and balance %g; expected a focus of at "
                             "least 0, and a balance from 0 to below 1", focus, balance);
     ht_var miss = ht_softplus_(ht_neg_(logits, where), where), alarm = ht_softplus_(logits, where);
-    ht_var positive = ht_mul_(target, focused(miss, alarm, focus, where), where);
-    ht_var negative = ht_mul_(ht_affine_(target, -1, 1, where), focused(alarm, miss, focus, where), where);
+    ht_var positive = ht_mul_(target, focused(miss, alarm, focus, where), where), rest = focused(alarm, miss, focus, where);
+    ht_var negative = ht_mul_(ht_affine_(target, -1, 1, where), rest, where);
     if (balance > 0) {
         positive = ht_scale_(positive, balance, where);
         negative = ht_scale_(negative, 1 - balance, where);

@@ -18,8 +18,8 @@ static ht_status shape_matmul(const hti_call *call, hti_spec *out, ht_error *err
     int32_t row = a.rank - 2, column = a.rank - 1;
     bool at = flags(call)->transpose_a, bt = flags(call)->transpose_b;
     if (a.dim[at ? row : column] != b.dim[bt ? column : row])
-        return ht_fail(error, HT_ESHAPE, "%s%s times %s%s: inner sizes differ; expected equal ones", ht_shape_text(a, ta), at ? "^T" : "",
-                       ht_shape_text(b, tb), bt ? "^T" : "");
+        return ht_fail(error, HT_ESHAPE, "%s%s times %s%s: inner sizes differ; expected equal ones",
+                       ht_shape_text(a, ta), at ? "^T" : "", ht_shape_text(b, tb), bt ? "^T" : "");
     out->shape = a;
     out->shape.dim[row] = a.dim[at ? column : row];
     out->shape.dim[column] = b.dim[bt ? row : column];

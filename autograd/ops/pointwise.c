@@ -95,7 +95,8 @@ static ht_var d_safe_sqrt(const hti_call *c, int32_t input)
     (void)input;
     ht_var above = hti_emit(X.tape, HTI_OP_positive, NULL, &X, 1, W);
     ht_var safe = ht_where_(above, X, hti_fill_like(X, 1, W), W);
-    return ht_where_(above, ht_scale_(ht_reciprocal_(ht_sqrt_(safe, W), W), 0.5, W), hti_fill_like(X, 0, W), W);
+    ht_var zero = hti_fill_like(X, 0, W);
+    return ht_where_(above, ht_scale_(ht_reciprocal_(ht_sqrt_(safe, W), W), 0.5, W), zero, W);
 }
 
 static void print_affine(const void *attributes, FILE *file)

@@ -162,7 +162,8 @@ ht_var ht_affine_grid_(ht_affine_grid_args args)
 static ht_var calm(ht_var moves, double step)
 {
     static const double place[12] = {0, 1, -1, 0, 1, -1, 2, 0, -2, 1, 0, -3};
-    return ht_affine(ht_add(ht_scale(moves, 0.1), ht_constant(moves.tape, place, HT_SHAPE(1, 2, 3, 2))), step, 0);
+    ht_var still = ht_constant(moves.tape, place, HT_SHAPE(1, 2, 3, 2));
+    return ht_affine(ht_add(ht_scale(moves, 0.1), still), step, 0);
 }
 SAMPLE(zeros, ht_grid_sample(in[0], calm(in[1], 0.5)))
 SAMPLE(border, ht_grid_sample(in[0], calm(in[1], 0.5), .border = 1))
@@ -178,7 +179,8 @@ static ht_var put_at(ht_var g, int64_t height, int64_t width)
     ht_shape points = ht_var_shape(g);
     points.dim[1] = 1;
     hti_place_attributes a = {{height, width}};
-    ht_var in[3] = {g, ht_cast(ht_constant(g.tape, row, points), HT_I32), ht_cast(ht_constant(g.tape, column, points), HT_I32)};
+    ht_var rows = ht_cast(ht_constant(g.tape, row, points), HT_I32), columns = ht_constant(g.tape, column, points);
+    ht_var in[3] = {g, rows, ht_cast(columns, HT_I32)};
     return hti_emit(g.tape, HTI_OP_place_put, &a, in, 3, HT_HERE);
 }
 SAMPLE(put, put_at(in[0], 3, 3))

@@ -197,7 +197,7 @@ static void put_frame(const graph *g, const frame *f, FILE *file)
     fputs("</svg>\n", file);
 }
 
-static void put_head(const graph *g, const ht_program *p, int32_t height, FILE *file)
+static void put_head(const graph *g, int32_t height, FILE *file)
 {
     fprintf(file, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\">\n<style>\n",
@@ -215,7 +215,7 @@ static void put_head(const graph *g, const ht_program *p, int32_t height, FILE *
             "</text>\n<text class=\"note\" x=\"%d\" y=\"53\">mean of %lld timed %s, %d steps. A frame is as wide as its time: "
             "scopes from below, then op, then line. Point at one for its figures.</text>\n", MARGIN,
             g->frames.at[0].nanoseconds * 1e-6, MARGIN, (long long)g->runs, g->runs == 1 ? "run" : "runs",
-            (int)p->steps.count);
+            (int)g->frames.at[0].parts);
     double x = MARGIN, all = g->frames.at[0].nanoseconds;
     for (int32_t i = 0; i < HTI_WORKS; i++) {
         char text[80];
@@ -231,7 +231,7 @@ ht_status hti_profile_flame(const ht_program *p, FILE *file, ht_error *error)
     graph g = {.rows = 0};
     ht_status status = HT_OK;
     if (build(&g, p)) {
-        put_head(&g, p, HEADER + g.rows * ROW + MARGIN, file);
+        put_head(&g, HEADER + g.rows * ROW + MARGIN, file);
         for (int32_t i = 0; i < g.frames.count; i++) put_frame(&g, &g.frames.at[i], file);
         fputs("</svg>\n", file);
     } else {

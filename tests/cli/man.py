@@ -45,5 +45,6 @@ for program in programs:
         tap.skip(f"{name}: there is no groff to render it")
         continue
     done = subprocess.run(["groff", "-ww", "-man", "-Tutf8", path], capture_output=True, text=True)
-    result(done.returncode == 0 and not done.stderr and len(done.stdout) > 500, f"{name}: it renders without a warning", done.stderr)
+    result(done.returncode == 0 and not done.stderr and len(done.stdout) > 500,
+           f"{name}: it renders without a warning", done.stderr)
 tap.done()

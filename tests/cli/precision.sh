@@ -39,7 +39,8 @@ if [ "$code" = 2 ] && grep -q 'precision bf16: this' bf16.err; then
     echo "1..$((number + 1))"
     exit $bad
 fi
-result "$([ "$code" = 0 ] && grep -q '^certificate, round 40: .* on bf16' bf16.out && [ "$(wc -l <bf16/certificate.csv)" = 4 ] && echo 1)" \
+result "$([ "$code" = 0 ] && grep -q '^certificate, round 40: .* on bf16' bf16.out &&
+    [ "$(wc -l <bf16/certificate.csv)" = 4 ] && echo 1)" \
     "trains and certifies: $(grep '^certificate' bf16.out)$(cat bf16.err)"
 off=$(awk -F, 'NR > 1 && !($4 < 0.5) { print "h is " $4 " off" } NR > 1 && $9 == 0 && $8 > 1e-2 { print "line " NR ": " $0 }' \
     bf16/certificate.csv)

@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""The forms of a profile, read by readers that know nothing of us: JSON, XML. Usage: profiles.py PROFILE_MAKER BENCH_ROUND GENSEG.
-The maker's scopes have hostile names; a round has thousands of steps. Prints TAP. Nothing but the standard library."""
+"""The forms of a profile, read by readers that know nothing of us: JSON, XML. The maker's scopes have hostile names; a
+round has thousands of steps. Prints TAP. Nothing but the standard library.
+Usage: profiles.py PROFILE_MAKER BENCH_ROUND GENSEG."""
 import collections
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -58,7 +60,7 @@ def read_trace(path, what):
     return events, steps
 
 
-def read_flame(path, what):
+def read_flame(path, steps, what):
     tree = xml.etree.ElementTree.parse(path).getroot()
     tags = {e.tag.replace(SVG, "") for e in tree.iter()}
     result(tags == {"svg", "style", "rect", "text", "tspan", "title"}
@@ -75,6 +77,9 @@ def read_flame(path, what):
                  for kind, x, y, width, title in frames if kind != "all")
     result(apart and stands and sum(f[0] == "all" for f in frames) == 1,
            f"{what}: frames of a row do not overlap, and each stands on one")
+    said = [int(n) for n in re.findall(r"(\d+) steps", "".join(t.text for t in tree.findall(SVG + "text"))
+                                       + next(f[4] for f in frames if f[0] == "all"))]
+    result(said == [len(steps)] * 2, f"{what}: the heading, the lowest frame and the trace count the same steps", said)
     return frames
 
 
@@ -106,7 +111,7 @@ def profile_of_maker(folder):
     swap = "\N{REPLACEMENT CHARACTER}"
     result({"<script>alert(1)<", "script>", "\"quotes' & \\ ]]>", f"not {swap}{swap} UTF-8 {swap}", "\N{FIRE} \u6df1", "&lt;&#0;",
             f"controls {swap * 6}", "%s %n", "deep", "a", "b", "c"} <= names | {"script>"}, "names are what they were", names)
-    frames = read_flame(files[2], "hostile names")
+    frames = read_flame(files[2], steps, "hostile names")
     titles = " ".join(f[4] for f in frames)
     result("<script>alert(1)<" in titles and "\"quotes' & \\ ]]>" in titles and f"UTF-8 {swap}" in titles, "and in the picture",
            titles[:1500])
@@ -129,7 +134,7 @@ def profile_of_round(folder):
     result(abs(phases - whole) <= 1e-5 + 1e-6 * phases, "the trace has the time of the phases", (phases, whole))
     result(sum(e["args"]["flop"] for e in steps) == told["flop"], "and their flop")
     result({"G", "H", "S", "A"} <= {e["name"] for e in events if e["cat"] == "scope"}, "levels are scopes")
-    read_flame(flame, "a round")
+    read_flame(flame, steps, "a round")
     done = subprocess.run([ROUND, *words, "--trace", os.path.join(folder, "absent", "x")], capture_output=True, text=True)
     result(done.returncode == 1 and "absent" in done.stderr and done.stderr.count("\n") == 1, "a file that cannot be made",
            done.stderr)
@@ -146,11 +151,13 @@ def profile_of_training(folder):
            "genseg train --profile leaves three files", done.stderr)
     events, steps = read_trace(os.path.join(profile, "round.json"), "training")
     with open(os.path.join(profile, "round.txt"), encoding="utf-8") as file:
-        whole = tables(file.read())["op"]["all"][0]
-    result(near(whole, sum(e["dur"] for e in steps) * 1e-3, len(steps)), "its trace and its table agree", whole)
-    read_flame(os.path.join(profile, "round.svg"), "training")
+        whole, count = tables(file.read())["op"]["all"]
+    result(near(whole, sum(e["dur"] for e in steps) * 1e-3, len(steps)) and count == len(steps),
+           "its trace and its table agree", (whole, count))
+    read_flame(os.path.join(profile, "round.svg"), steps, "training")
     done = subprocess.run([GENSEG, *words, "--out", run + "2", "--profile", MAKER], capture_output=True, text=True)
-    result(done.returncode == 2 and "expected a folder" in done.stderr and not os.path.exists(run + "2") and done.stderr.count("\n") == 1,
+    result(done.returncode == 2 and "expected a folder" in done.stderr and not os.path.exists(run + "2")
+           and done.stderr.count("\n") == 1,
            "a folder that cannot be made is said before training", done.stderr)
 
 

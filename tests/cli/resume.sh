@@ -92,7 +92,8 @@ stopped_at() {
 
 options=$whole
 train alone
-result "$([ "$code" = 0 ] && [ "$(rows alone)" = $((rounds + 1)) ] && echo 1)" "a run that is let alone: $(hash_of alone) $(cat alone.err)"
+result "$([ "$code" = 0 ] && [ "$(rows alone)" = $((rounds + 1)) ] && echo 1)" \
+    "a run that is let alone: $(hash_of alone) $(cat alone.err)"
 train again
 good=0
 same again alone && good=1

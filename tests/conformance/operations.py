@@ -119,7 +119,7 @@ def softplus(x):
 def pointwise_cases():
     anywhere = dict(tanh=torch.tanh, sigmoid=torch.sigmoid, softplus=softplus, silu=F.silu, exp=torch.exp,
                     gelu=F.gelu, sin=torch.sin, cos=torch.cos, square=torch.square, neg=torch.neg, expm1=torch.expm1,
-                    erf=torch.erf)
+                    erf=torch.erf, erfc=torch.erfc, log_sigmoid=F.logsigmoid)
     for name, f in anywhere.items():
         for shape, scale in (((7,), 1), ((2, 3, 4), 1), ((2, 2, 3, 3), 3)):
             yield name, {}, lambda x, f=f: f(x), [normal(*shape, scale=scale)]
@@ -137,8 +137,21 @@ def pointwise_cases():
         yield "leaky_relu", dict(slope=0.2), lambda x: F.leaky_relu(x, 0.2), [x]
         yield "elu", {}, lambda x: F.elu(x), [x]
         yield "elu", dict(alpha=0.7), lambda x: F.elu(x, 0.7), [x]
-        for name, f in (("log", torch.log), ("sqrt", torch.sqrt), ("reciprocal", torch.reciprocal), ("log1p", torch.log1p)):
+        for name, f in (("log", torch.log), ("sqrt", torch.sqrt), ("reciprocal", torch.reciprocal), ("log1p", torch.log1p),
+                        ("rsqrt", torch.rsqrt)):
             yield name, {}, lambda x, f=f: f(x), [normal(*shape).abs() + 0.2]
+        for name, limits in (("clamp", dict(low=-0.5)), ("clamp", dict(high=0.7)), ("clamp", dict(low=-0.5, high=0.7))):
+            yield name, limits, lambda x, l=limits: x.clamp(l.get("low"), l.get("high")), [x]
+
+
+def pair_cases():
+    for first, second in (((5,), (5,)), ((2, 3, 4), (3, 1)), ((2, 1, 4), (2, 3, 1)), ((3, 4), ())):
+        for name, f in (("add", torch.add), ("sub", torch.sub), ("mul", torch.mul), ("div", torch.div),
+                        ("maximum", torch.maximum), ("minimum", torch.minimum)):
+            yield name, {}, lambda a, b, f=f: f(a, b), [normal(*first), normal(*second).abs() + 0.2]
+    for shape in ((7,), (2, 3, 4), ()):
+        yield "sum", {}, lambda x: x.sum(), [normal(*shape)]
+        yield "mean", {}, lambda x: x.mean(), [normal(*shape)]
 
 
 def pool_cases():
@@ -263,5 +276,5 @@ def attention_cases():
 
 def cases():
     for group in (conv_cases, matmul_cases, norm_cases, softmax_cases, pointwise_cases, pool_cases, resize_cases, grid_cases,
-                  pad_cases, loss_cases, index_cases, attention_cases):
+                  pad_cases, loss_cases, index_cases, attention_cases, pair_cases):
         yield from group()

@@ -9,9 +9,10 @@ enum { WORDS = 24 };
 
 const char *const fuzz_name = "arguments";
 /* A newline ends a word. */
-const char *const fuzz_words[] = {"train\n", "evaluate\n", "predict\n", "report\n", "phantom\n", "--out\n", "--set\n", "--set=", "mlo.hypergradient=", "--rounds\n",
-                                  "--rounds=", "--help\n", "--seed\n", "-1\n", "--resume\n", "--preset\n", "small\n", "=", "\n", "--\n", "-", "99999999999999999999\n",
-                                  "\x1b[31m", "\xff", NULL};
+const char *const fuzz_words[] = {"train\n", "evaluate\n", "predict\n", "report\n", "phantom\n", "--out\n", "--set\n", "--set=",
+                                  "mlo.hypergradient=", "--rounds\n", "--rounds=", "--help\n", "--seed\n", "-1\n",
+                                  "--resume\n", "--preset\n", "small\n", "=", "\n", "--\n", "-",
+                                  "99999999999999999999\n", "\x1b[31m", "\xff", NULL};
 
 int32_t fuzz_seed(int32_t number, unsigned char *bytes)
 {
@@ -42,6 +43,7 @@ void fuzz_one(const unsigned char *bytes, size_t count, fuzz_outcome *outcome)
     if (status == HT_OK && arguments.command && !arguments.help && !arguments.config)
         status = genseg_arguments_resolve(&arguments, &config, &error);
     if (status != HT_OK) fuzz_refused(&error, outcome);
-    else outcome->kind = fuzz_mix(5, (uint64_t)arguments.assignment_count + (uint64_t)(arguments.command ? arguments.command->bit << 8 : 0));
+    else outcome->kind = fuzz_mix(5, (uint64_t)arguments.assignment_count +
+                                         (uint64_t)(arguments.command ? arguments.command->bit << 8 : 0));
     genseg_arguments_free(&arguments);
 }

@@ -9,15 +9,18 @@
 #include "fuzz.h"
 
 const char *const fuzz_name = "config";
-const char *const fuzz_words[] = {"[mlo]", "[model]", "[data]", "seed = ", "rounds = ", "true", "\"eq9\"", "hypergradient = ", "1e308", "1e-400", "inf", "nan",
-                                  "0x7f", "1_000", "9223372036854775808", "\"\\u00e9\"", "\"\\U0010ffff\"", "[1, 2,]", "#", "\r\n", "\t", "'a'", "\xef\xbb\xbf",
+const char *const fuzz_words[] = {"[mlo]", "[model]", "[data]", "seed = ", "rounds = ", "true", "\"eq9\"", "hypergradient = ",
+                                  "1e308", "1e-400", "inf", "nan", "0x7f", "1_000", "9223372036854775808",
+                                  "\"\\u00e9\"", "\"\\U0010ffff\"", "[1, 2,]", "#", "\r\n", "\t", "'a'", "\xef\xbb\xbf",
                                   "\xc0\x80", "=", "\n", ".", "\"\"\"", NULL};
 
 int32_t fuzz_seed(int32_t number, unsigned char *bytes)
 {
     switch (number) {
     case 0: return fuzz_text("seed = 3\nrounds = 20\n\n[data]\nsize = 64\nbatch = 2\n\n[mlo]\nhypergradient = \"eq9\"\n", bytes);
-    case 1: return fuzz_text("device = \"cpu\" # here\n[model]\nsearch = \"decoder\"\nsegmenter_width = 4\n[mlo]\nunroll = \"sgd\"\n", bytes);
+    case 1:
+        return fuzz_text("device = \"cpu\" # here\n[model]\nsearch = \"decoder\"\nsegmenter_width = 4\n"
+                         "[mlo]\nunroll = \"sgd\"\n", bytes);
     case 2: return fuzz_text("[rate]\ngenerator = 2e-4\nsegmenter = 1E-3\nlist = [1, 2.5, \"a\", true]\n", bytes);
     default: return -1;
     }

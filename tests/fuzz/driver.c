@@ -88,7 +88,8 @@ static size_t insert_word(campaign *c, size_t count, size_t at)
 
 static size_t mutate_once(campaign *c, size_t count)
 {
-    static const uint64_t numbers[] = {0, 1, 2, 127, 128, 255, 256, 65535, 65536, INT32_MAX, UINT32_MAX, INT64_MAX, UINT64_MAX, 1u << 24};
+    static const uint64_t numbers[] = {0, 1, 2, 127, 128, 255, 256, 65535, 65536,
+                                       INT32_MAX, UINT32_MAX, INT64_MAX, UINT64_MAX, 1u << 24};
     const size_t at = draw(c, count + 1), width = (size_t)1 << draw(c, 4);
     const bool inside = at < count;
     switch (draw(c, 9)) {
@@ -101,7 +102,8 @@ static size_t mutate_once(campaign *c, size_t count)
     case 2: { /* a number, low byte first or last */
         uint64_t number = numbers[draw(c, sizeof numbers / sizeof *numbers)] + draw(c, 3) - 1;
         const bool last = draw(c, 2) == 1;
-        for (size_t i = 0; i < width && at + i < count; i++) current[at + i] = (unsigned char)(number >> 8 * (last ? width - 1 - i : i));
+        for (size_t i = 0; i < width && at + i < count; i++)
+            current[at + i] = (unsigned char)(number >> 8 * (last ? width - 1 - i : i));
         return count;
     }
     case 3: { /* cut out */
@@ -150,7 +152,8 @@ static bool run(campaign *c, const char *what)
     alarm(0);
     if (outcome.broken[0]) {
         keep_current();
-        tap_ok(0, "%s, %s: %s; it said \"%s\"; see it again by giving %s", fuzz_name, what, outcome.broken, outcome.said, finding);
+        tap_ok(0, "%s, %s: %s; it said \"%s\"; see it again by giving %s", fuzz_name, what, outcome.broken, outcome.said,
+               finding);
         return false;
     }
     return keep(c, outcome.kind);
@@ -182,7 +185,8 @@ static bool run_all(campaign *c, int64_t runs)
         current_count = count;
         if (!run(c, "a mutation")) return false;
     }
-    tap_ok(seeds > 0 && c->count > seeds, "%s: nothing broken by %lld mutations of %d seeds", fuzz_name, (long long)runs, (int)seeds);
+    tap_ok(seeds > 0 && c->count > seeds, "%s: nothing broken by %lld mutations of %d seeds", fuzz_name, (long long)runs,
+           (int)seeds);
     printf("# %d kinds of outcomes\n", (int)c->count);
     return true;
 }

@@ -203,7 +203,8 @@ static void set_inputs(ht_program *program, const graph *g)
         }
         const ht_dtype dtype = ht_var_dtype(g->input[i]);
         if (ht_has_input(program, names[i]))
-            ht_set_named(program, names[i], dtype == HT_F64 ? (void *)wide : dtype == HT_F32 ? (void *)narrow : (void *)whole, count);
+            ht_set_named(program, names[i],
+                         dtype == HT_F64 ? (void *)wide : dtype == HT_F32 ? (void *)narrow : (void *)whole, count);
     }
 }
 

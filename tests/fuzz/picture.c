@@ -6,14 +6,15 @@
 #include "fuzz.h"
 
 const char *const fuzz_name = "picture";
-const char *const fuzz_words[] = {"IHDR", "IDAT", "IEND", "PLTE", "tRNS", "\x89PNG\r\n\x1a\n", "\xff\xd8", "\xff\xc0", "\xff\xc2", "\xff\xda", "\xff\xd9",
-                                  "\xff\xdd", "\xff\xe1", "Exif", NULL};
+const char *const fuzz_words[] = {"IHDR", "IDAT", "IEND", "PLTE", "tRNS", "\x89PNG\r\n\x1a\n", "\xff\xd8", "\xff\xc0",
+                                  "\xff\xc2", "\xff\xda", "\xff\xd9", "\xff\xdd", "\xff\xe1", "Exif", NULL};
 
 /* Two pictures of our own encoder, and the least JPEG headers: what a decoder sees first. */
 int32_t fuzz_seed(int32_t number, unsigned char *bytes)
 {
     static const unsigned char jpeg[] = {0xFF, 0xD8, 0xFF, 0xE0, 0, 16, 'J', 'F', 'I', 'F', 0, 1, 1, 0, 0, 1, 0, 1, 0, 0,
-                                         0xFF, 0xC0, 0, 11, 8, 0, 8, 0, 8, 1, 1, 0x11, 0, 0xFF, 0xDA, 0, 8, 1, 1, 0, 0, 63, 0, 0, 0xFF, 0xD9};
+                                         0xFF, 0xC0, 0, 11, 8, 0, 8, 0, 8, 1, 1, 0x11, 0,
+                                         0xFF, 0xDA, 0, 8, 1, 1, 0, 0, 63, 0, 0, 0xFF, 0xD9};
     uint8_t pixels[9 * 7 * 3], *encoded = NULL;
     size_t count = 0;
     ht_error error = {0};
@@ -35,7 +36,8 @@ static void check_again(const genseg_picture *picture, fuzz_outcome *outcome)
     if (genseg_picture_encode(picture, &file.data, &file.count, &error) || genseg_picture_decode(&file, "again", &again, &error))
         fuzz_break(outcome, "what was decoded is encoded and decoded again");
     else if (again.width != picture->width || again.height != picture->height || again.channels != picture->channels ||
-             memcmp(again.pixels, picture->pixels, (size_t)picture->width * (size_t)picture->height * (size_t)picture->channels) != 0)
+             memcmp(again.pixels, picture->pixels,
+                    (size_t)picture->width * (size_t)picture->height * (size_t)picture->channels) != 0)
         fuzz_break(outcome, "what was encoded has the same pixels");
     genseg_picture_free(&again);
     free(file.data);

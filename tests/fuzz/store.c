@@ -11,9 +11,9 @@
 #include "fuzz.h"
 
 const char *const fuzz_name = "safetensors";
-const char *const fuzz_words[] = {"\"dtype\":", "\"shape\":", "\"data_offsets\":", "\"__metadata__\":", "\"F32\"", "\"F64\"", "\"I32\"", "\"I64\"",
-                                  "\"BF16\"", "[0,4]", "[]", "[1]", "{}", "\\u0000", "\\ud800", "\"a\"", "\"../x\"", ",", "}", "9223372036854775807",
-                                  "18446744073709551616", "-1", "1e3", NULL};
+const char *const fuzz_words[] = {"\"dtype\":", "\"shape\":", "\"data_offsets\":", "\"__metadata__\":", "\"F32\"", "\"F64\"",
+                                  "\"I32\"", "\"I64\"", "\"BF16\"", "[0,4]", "[]", "[1]", "{}", "\\u0000", "\\ud800", "\"a\"",
+                                  "\"../x\"", ",", "}", "9223372036854775807", "18446744073709551616", "-1", "1e3", NULL};
 
 /* The eight bytes of the header's length, the header, the numbers. */
 static int32_t whole(const char *header, size_t numbers, unsigned char *bytes)
@@ -30,7 +30,8 @@ int32_t fuzz_seed(int32_t number, unsigned char *bytes)
     switch (number) {
     case 0: return whole("{\"a\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[0,24]}}", 24, bytes);
     case 1:
-        return whole("{\"__metadata__\":{\"hash\":\"12\",\"roles\":\"b\"},\"a\":{\"dtype\":\"F64\",\"shape\":[],\"data_offsets\":[0,8]},"
+        return whole("{\"__metadata__\":{\"hash\":\"12\",\"roles\":\"b\"},"
+                     "\"a\":{\"dtype\":\"F64\",\"shape\":[],\"data_offsets\":[0,8]},"
                      "\"b\":{\"dtype\":\"I32\",\"shape\":[0],\"data_offsets\":[8,8]}}", 8, bytes);
     case 2: return whole("{\"x\":{\"shape\":[1],\"dtype\":\"I64\",\"data_offsets\":[0,8]}}  ", 8, bytes);
     case 3: return whole("{}", 0, bytes);
@@ -67,7 +68,8 @@ void fuzz_one(const unsigned char *bytes, size_t count, fuzz_outcome *outcome)
         outcome->kind = fuzz_mix(7, (uint64_t)ht_store_count(store));
         check_round_trip(store, outcome);
     }
-    if (ht_file_metadata(path, "hash", value, sizeof value, &second) == HT_OK) outcome->kind = fuzz_mix(outcome->kind, strlen(value));
+    if (ht_file_metadata(path, "hash", value, sizeof value, &second) == HT_OK)
+        outcome->kind = fuzz_mix(outcome->kind, strlen(value));
     else if (second.status == HT_EINTERNAL) fuzz_break(outcome, "no input shows a broken invariant of the library");
     ht_store_free(store);
     ht_device_close(device);

@@ -2,7 +2,8 @@
  * f32 against f64: the same recording in both types at the same numbers (rounded to f32 before either sees them). Value and
  * first derivatives agree to BOUND of the largest magnitude of the array (of a derivative: and of the value over the
  * spread of the inputs, for saturated slopes such as 1 - tanh^2), or as far as NUDGE in the inputs moves them in f64: no
- * kernel can do better than its inputs. A draw at which the two take other branches says nothing and is drawn again.
+ * kernel can do better than its inputs. Of operands rounded to bf16 the bound is theirs. A draw at which the two take
+ * other branches says nothing and is drawn again.
  */
 #include <float.h>
 #include <math.h>
@@ -14,6 +15,8 @@
 
 /* About 170 roundings of f32, for sums of a few dozen terms and the quotients of norms. */
 #define BOUND 1e-5
+/* Of operands with 8 bits: each product is off by 2^-7 of itself at most, and a sum of many by less of its own size. */
+#define BOUND_BF16 0x1p-7
 #define NUDGE 0x1p-18 /* 64 roundings, of the largest input */
 #define REDRAWS 6
 
@@ -24,6 +27,7 @@ typedef struct side {
     ht_program *program;
     ht_vars outputs;
     int32_t gradients;
+    double bound;
     double *numbers, *moved[2]; /* the outputs, and what they are when the inputs are nudged, in two ways */
     int64_t *begin; /* where each output starts in numbers; one more for the end */
 } side;
@@ -41,7 +45,11 @@ static void close_side(side *s)
 static bool open_side(const gradcheck_options *options, const gradcheck_variant *variant, ht_dtype dtype, side *s,
                       ht_error *error)
 {
-    *s = (side){.record = gradcheck_recorded(options, variant, dtype)};
+    gradcheck_options own = *options;
+    const bool single = dtype == HT_F32;
+    if (!single) own.plant = (gradcheck_plant){0};
+    *s = (side){.record = gradcheck_recorded(&own, variant, dtype),
+                .bound = options->precision == HT_PRECISION_BF16 ? BOUND_BF16 : BOUND};
     gradcheck_record *r = &s->record;
     if (!r->tape || !ht_ok(r->value)) return r->tape ? *error = *ht_tape_error(r->tape), false : false;
     ht_var reached[GRADCHECK_INPUTS];
@@ -53,7 +61,8 @@ static bool open_side(const gradcheck_options *options, const gradcheck_variant 
         s->outputs = ht_vars_join(s->outputs, ht_vjp(ht_list(r->value), ht_list(one),
                                                      ht_vars_new(r->tape, reached, NULL, s->gradients)));
     s->outputs = ht_vars_join(s->outputs, ht_branches(r->value));
-    s->program = ht_compile(r->tape, options->device, s->outputs, .error = error);
+    s->program = ht_compile(r->tape, options->device, s->outputs, .error = error,
+                            .precision = single ? options->precision : HT_PRECISION_TYPED);
     s->begin = calloc((size_t)s->outputs.count + 1, sizeof *s->begin);
     for (int32_t i = 0; s->begin && i < s->outputs.count; i++)
         s->begin[i + 1] = s->begin[i] + ht_shape_count(ht_var_shape(s->outputs.at[i]));
@@ -124,13 +133,14 @@ static void compare(const gradcheck_variant *variant, gradcheck_row *row, const 
     for (int64_t i = exact->begin[output]; i < exact->begin[output + 1]; i++) {
         double off = fabs(single->numbers[i] - exact->numbers[i]), moved = 0;
         for (int32_t way = 0; way < 2; way++) moved = fmax(moved, fabs(exact->moved[way][i] - exact->numbers[i]));
-        double relative = off <= 16 * FLT_MIN ? 0 : off / (size + moved / BOUND); /* where f32 ends nothing is promised */
+        double relative = off <= 16 * FLT_MIN ? 0 : off / (size + moved / exact->bound); /* where f32 ends nothing is promised */
         if (!(relative <= worst)) worst = relative;
     }
     if (!(worst <= row->worst)) row->worst = worst;
-    double allowed = variant->generated ? GRADCHECK_ILL * BOUND : BOUND;
-    gradcheck_note(row, worst <= allowed, "\"%s\": order %d in f32 against f64 (array %d): apart by %.3g of its size; "
-                   "allowed are %.3g", variant->name, output > 0, (int)output, worst, allowed);
+    double allowed = variant->generated ? GRADCHECK_ILL * exact->bound : exact->bound;
+    gradcheck_note(row, worst <= allowed, "\"%s\": order %d in %s against f64 (array %d): apart by %.3g of its size; "
+                   "allowed are %.3g", variant->name, output > 0, exact->bound > BOUND ? "bf16" : "f32", (int)output, worst,
+                   allowed);
 }
 
 void gradcheck_single_run(const gradcheck_options *options, const gradcheck_variant *variant, int32_t draws,
@@ -142,6 +152,11 @@ void gradcheck_single_run(const gradcheck_options *options, const gradcheck_vari
     bool fits = both && single.outputs.count == exact.outputs.count;
     if (!fits && !(variant->generated && gradcheck_refusal_is_clear(&error)))
         gradcheck_note(row, false, "\"%s\": records in f32 as in f64: %s", variant->name, error.message);
+    if (fits && options->precision == HT_PRECISION_BF16) {
+        const ht_program_facts facts = ht_program_describe(single.program);
+        gradcheck_note(row, facts.products > 0 && facts.bf16 == facts.products, "\"%s\": %d of %d products are on bf16",
+                       variant->name, (int)facts.bf16, (int)facts.products);
+    }
     for (int32_t d = 0; fits && d < draws; d++) {
         uint64_t key = ht_random_mix(ht_random_key(options->seed, variant->name), (uint64_t)d);
         bool ran = true, same = false;

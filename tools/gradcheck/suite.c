@@ -276,43 +276,43 @@ static bool run_subject(gradcheck_options options, gradcheck_report *report, con
     return !list.short_of_memory;
 }
 
-/* The name of subject i, in order: ops, compositions, samples of compositions; "" for an op without inputs. */
-static const char *subject_name(int32_t i, char text[64])
+const char *gradcheck_subject(int32_t i, char text[GRADCHECK_NAME])
 {
     text[0] = 0;
     if (i < HTI_OPS) return hti_ops[i]->kind == HTI_LEAF ? text : hti_ops[i]->name;
     if ((i -= HTI_OPS) < gradcheck_composite_count) return gradcheck_composites[i].name;
     const char *name = gradcheck_compositions.samples[i - gradcheck_composite_count].name;
     int32_t k = 0;
-    for (; name[k] && name[k] != ',' && k < 63; k++) text[k] = name[k] == ' ' ? '_' : name[k];
+    for (; name[k] && name[k] != ',' && k < GRADCHECK_NAME - 1; k++) text[k] = name[k] == ' ' ? '_' : name[k];
     text[k] = 0;
     return text;
 }
 
-static int32_t subjects(void) { return HTI_OPS + gradcheck_composite_count + gradcheck_compositions.sample_count; }
+int32_t gradcheck_subjects(void) { return HTI_OPS + gradcheck_composite_count + gradcheck_compositions.sample_count; }
 
 static bool named_before(int32_t i, const char *name)
 {
-    char text[64];
+    char text[GRADCHECK_NAME];
     for (int32_t k = 0; k < i; k++)
-        if (strcmp(subject_name(k, text), name) == 0) return true;
+        if (strcmp(gradcheck_subject(k, text), name) == 0) return true;
     return false;
 }
 
 bool gradcheck_known(const char *name)
 {
-    return *name && (strcmp(name, gradcheck_compositions.name) == 0 || named_before(subjects(), name));
+    return *name && (strcmp(name, gradcheck_compositions.name) == 0 || strcmp(name, GRADCHECK_ROUNDED) == 0 ||
+                     named_before(gradcheck_subjects(), name));
 }
 
 bool gradcheck_run(const gradcheck_options *options, gradcheck_report *report)
 {
     double begin = now();
-    char text[64];
+    char text[GRADCHECK_NAME];
     bool all = true;
-    *report = (gradcheck_report){.row = calloc((size_t)subjects() + 1, sizeof *report->row)};
+    *report = (gradcheck_report){.row = calloc((size_t)gradcheck_subjects() + 2, sizeof *report->row)};
     if (!report->row) return false;
-    for (int32_t i = 0; i < subjects() && all; i++) {
-        const char *name = subject_name(i, text);
+    for (int32_t i = 0; i < gradcheck_subjects() && all; i++) {
+        const char *name = gradcheck_subject(i, text);
         if (!*name || named_before(i, name) || (options->only && strcmp(options->only, name) != 0)) continue;
         all = run_subject(*options, report, name, i < HTI_OPS ? hti_ops[i] : NULL);
     }
@@ -321,6 +321,14 @@ bool gradcheck_run(const gradcheck_options *options, gradcheck_report *report)
         *row = (gradcheck_row){.op = &gradcheck_compositions};
         snprintf(row->name, sizeof row->name, "%s", gradcheck_compositions.name);
         gradcheck_rejects_run(&gradcheck_compositions, row);
+    }
+    if (options->dtype == HT_F64 && options->order <= 1 &&
+        (!options->only || strcmp(options->only, GRADCHECK_ROUNDED) == 0)) {
+        gradcheck_row *row = &report->row[report->count++];
+        double from = now();
+        *row = (gradcheck_row){.name = GRADCHECK_ROUNDED};
+        gradcheck_rounded_run(options, row);
+        row->seconds = now() - from;
     }
     for (int32_t i = 0; i < report->count; i++) {
         report->checks += report->row[i].checks;

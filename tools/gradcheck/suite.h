@@ -13,6 +13,7 @@
 #include "tape/op.h"
 
 #define GRADCHECK_INPUTS 4
+#define GRADCHECK_NAME 64 /* bytes of a subject's name */
 #define GRADCHECK_ORDERS 3
 #define GRADCHECK_TOLERANCE 1e-9
 #define GRADCHECK_ILL 10 /* times that, at sizes made by rule: two numbers that nearly agree may be all of a norm's group */
@@ -60,6 +61,9 @@ extern const int32_t gradcheck_composite_count;
 /* Compositions as samples of an op that is not there; its rejects are the subject of its own name. */
 extern const hti_op gradcheck_compositions;
 
+/* The name of subject i, in order: ops, compositions, samples of compositions; "" for an op without inputs. */
+const char *gradcheck_subject(int32_t i, char text[GRADCHECK_NAME]);
+int32_t gradcheck_subjects(void);
 /* Whether there is a subject of that name. */
 bool gradcheck_known(const char *name);
 
@@ -85,12 +89,13 @@ typedef struct gradcheck_options {
     ht_dtype dtype;         /* HT_F64; HT_F32 compares f32 with f64 */
     uint64_t seed;
     double effort;          /* share of the full number of checks; 0 is 1 */
+    ht_precision precision; /* of the f32 side where f32 is compared with f64 */
     gradcheck_plant plant;
 } gradcheck_options;
 
 /* What was found of one subject. */
 typedef struct gradcheck_row {
-    char name[64];
+    char name[GRADCHECK_NAME];
     const hti_op *op;       /* NULL for a composition */
     bool pointwise;
     int64_t checks, failed, skipped;
@@ -135,9 +140,12 @@ gradcheck_record gradcheck_recorded(const gradcheck_options *options, const grad
 void gradcheck_release(gradcheck_record *record);
 /* Number of a stream, in (0, 1). */
 double gradcheck_unit(uint64_t key, uint64_t stream, int64_t i);
-/* f32 against f64: the value and the first derivatives. */
+/* f32 against f64: the value and the first derivatives. A planted rule is in the f32 alone. */
 void gradcheck_single_run(const gradcheck_options *options, const gradcheck_variant *variant, int32_t draws,
                           gradcheck_row *row);
+/* The same of products whose operands are rounded to bf16: a row of its own, by the name GRADCHECK_ROUNDED. */
+#define GRADCHECK_ROUNDED "bf16"
+void gradcheck_rounded_run(const gradcheck_options *options, gradcheck_row *row);
 
 /* Values and derivatives against judges that know no rule; at most a few of the draws. */
 void gradcheck_oracles_run(const gradcheck_options *options, const gradcheck_variant *variant, int32_t draws,

@@ -1,8 +1,9 @@
 /*
- * Convolution by oneDNN 2, f32, or f32 from operands in bf16: activations channels last, weights in the format that the primitive likes best, which
- * the planner keeps packed. The data gradient at stride 1 is the forward primitive on weights turned round, which is
- * the better kernel; turning happens in packing. A weight gradient whose sum oneDNN would split by threads is cut into
- * slices fixed by the problem, one thread each, added in order. Implementations named "ref" are left to conv_gemm.c.
+ * Convolution by oneDNN 2, f32, or f32 from operands in bf16: activations channels last, weights in the format that the
+ * primitive likes best, which the planner keeps packed. The data gradient at stride 1 is the forward primitive on weights
+ * turned round, which is the better kernel; turning happens in packing. A weight gradient whose sum oneDNN would split by
+ * threads is cut into slices fixed by the problem, one thread each, added in order. Implementations named "ref" are left
+ * to conv_gemm.c.
  */
 #include "backend/cpu/conv.h"
 

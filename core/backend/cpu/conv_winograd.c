@@ -70,8 +70,8 @@ static dnnl_status_t describe_blocks(dnnl_memory_desc_t *md, int64_t images, int
 
 static ht_status make_band(winograd_state *s, const hti_conv_problem *p, band *b, uint64_t *key)
 {
-    hti_primitive_form form = {.kind = s->kind, .algorithm = dnnl_convolution_winograd, .operands = dnnl_f32, .most_scratch = SCRATCH_LIMIT,
-                               .steps = {1, 1}, .before = {0, 1}, .after = {0, 1}};
+    hti_primitive_form form = {.kind = s->kind, .algorithm = dnnl_convolution_winograd, .operands = dnnl_f32,
+                               .most_scratch = SCRATCH_LIMIT, .steps = {1, 1}, .before = {0, 1}, .after = {0, 1}};
     dnnl_memory_desc_t weights;
     dnnl_status_t described = describe_blocks(&form.source, b->images, s->source_channels, b->rows + 2, s->width);
     if (described == dnnl_success)

@@ -37,7 +37,8 @@ static bool is_compact(const hti_tensor *t)
 /* A matrix [rows, columns] as `rows` places with channels last, or as weights of 1x1. */
 static hti_tensor places_of(int64_t rows, int64_t columns)
 {
-    return (hti_tensor){.dtype = HT_F32, .shape = HT_SHAPE(1, columns, 1, rows), .stride = {rows * columns, 1, rows * columns, columns}};
+    return (hti_tensor){.dtype = HT_F32, .shape = HT_SHAPE(1, columns, 1, rows),
+                        .stride = {rows * columns, 1, rows * columns, columns}};
 }
 
 static hti_tensor weights_of(int64_t rows, int64_t columns)
