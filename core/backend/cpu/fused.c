@@ -29,6 +29,8 @@ typedef struct input {
     int64_t dim[HT_MAX_RANK], stride[HT_MAX_RANK];
     int64_t period; /* its numbers come again after so many; the whole count if they do not */
     bool spread;    /* an op with three inputs reads it: its loop wants stride 1 */
+    bool gathered;  /* it goes by `gather` alone */
+    hti_gather gather;
 } input;
 
 typedef struct group_context {
@@ -42,6 +44,9 @@ typedef struct group_context {
 
 static void merge_input(const hti_group *g, const hti_group_input *from, input *to)
 {
+    to->gathered = hti_gather_of(g, from, &to->gather);
+    to->period = g->count;
+    if (to->gathered) return;
     for (int32_t k = 0; k < g->rank; k++) {
         const int32_t last = to->rank - 1;
         if (last >= 0 && to->stride[last] == from->stride[k] * g->dim[k]) {
@@ -55,7 +60,7 @@ static void merge_input(const hti_group *g, const hti_group_input *from, input *
     if (to->rank == 0) to->dim[to->rank++] = 1; /* one number: stride 0 */
     to->data = (char *)(uintptr_t)from->data;
     to->form = to->rank > 1 ? REPEATED : to->stride[0] == 1 ? DENSE : to->stride[0] == 0 ? SINGLE : REPEATED;
-    to->period = to->stride[0] == 0 ? g->count / to->dim[0] : g->count;
+    if (to->stride[0] == 0) to->period = g->count / to->dim[0];
 }
 
 /* One number n times. */
@@ -98,6 +103,7 @@ static void spread(const input *in, int64_t at, int64_t n, int64_t bytes, char *
 /* Where the tile [at, at + n) finds an input. */
 static operand find(const group_context *c, const input *in, int64_t at, int64_t n, bool first, char *memory)
 {
+    if (in->gathered) return (operand){hti_gather_at(&in->gather, at, n, first ? 0 : c->tile, memory), 1};
     const int32_t inner = in->rank - 1;
     const bool returns = c->tile % in->period == 0 && c->grain % in->period == 0;
     if (in->form == DENSE) return (operand){in->data + at * c->bytes, 1};

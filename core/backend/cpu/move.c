@@ -154,17 +154,26 @@ static void copy_transposed(tile_context *c, int32_t axis, int32_t threads)
 
 #define SHORT_BYTES 64
 
-/* Equal rows of so many bytes. Short ones have a loop of their own, in which their length is a constant. */
-static void copy_rows(char *to, int64_t to_step, const char *from, int64_t from_step, int64_t rows, int64_t bytes)
+void hti_copy_rows(const hti_rows *r)
 {
-#define ROWS_OF(n)                                                                                       \
-    case n:                                                                                              \
-        for (int64_t r = 0; r < rows; r++) memcpy(to + r * to_step, from + r * from_step, n);            \
-        break;
-    switch (bytes) {
-        ROWS_OF(8) ROWS_OF(12) ROWS_OF(16) ROWS_OF(24) ROWS_OF(32) ROWS_OF(48) ROWS_OF(64)
-    default:
-        for (int64_t r = 0; r < rows; r++) memcpy(to + r * to_step, from + r * from_step, (size_t)bytes);
+    const int64_t planes = r->planes, rows = r->rows, to_step = r->to_step, from_step = r->from_step;
+    const int64_t to_next = r->to_plane - rows * to_step, from_next = r->from_plane - rows * from_step;
+    char *to = r->to;
+    const char *from = r->from;
+#define ROWS_OF(n)                                                                      \
+    for (int64_t p = 0; p < planes; p++, to += to_next, from += from_next)              \
+        for (int64_t i = 0; i < rows; i++, to += to_step, from += from_step)            \
+            memcpy(to, from, (size_t)(n));                                              \
+    break;
+    switch (r->bytes) {
+    case 8: ROWS_OF(8)
+    case 12: ROWS_OF(12)
+    case 16: ROWS_OF(16)
+    case 24: ROWS_OF(24)
+    case 32: ROWS_OF(32)
+    case 48: ROWS_OF(48)
+    case 64: ROWS_OF(64)
+    default: ROWS_OF(r->bytes)
     }
 #undef ROWS_OF
 }
@@ -184,18 +193,19 @@ static void copy_blocks(void *context, int64_t begin, int64_t end)
     const block_context *c = context;
     const hti_loop *l = &c->loop;
     const int32_t row = l->rank - 1, first = c->outer, between = row - 1 - first;
-    const int64_t rows = l->dim[row - 1], length = l->dim[row] * c->bytes;
+    hti_rows r = {.planes = 1, .rows = l->dim[row - 1], .bytes = l->dim[row] * c->bytes,
+                  .to_step = l->stride[0][row - 1] * c->bytes, .from_step = l->stride[1][row - 1] * c->bytes};
     int64_t slabs = 1;
     for (int32_t k = 0; k < between; k++) slabs *= l->dim[first + k];
     for (int64_t at = begin; at < end; at++) {
         if (c->plane) memset(c->planes + at * c->plane * c->bytes, 0, (size_t)(c->plane * c->bytes));
         const int64_t to = hti_offset(at, first, l->dim, l->stride[0]);
         const int64_t from = hti_offset(at, first, l->dim, l->stride[1]);
-        for (int64_t i = 0; i < slabs; i++)
-            copy_rows(c->to + (to + hti_offset(i, between, l->dim + first, l->stride[0] + first)) * c->bytes,
-                      l->stride[0][row - 1] * c->bytes,
-                      c->from + (from + hti_offset(i, between, l->dim + first, l->stride[1] + first)) * c->bytes,
-                      l->stride[1][row - 1] * c->bytes, rows, length);
+        for (int64_t i = 0; i < slabs; i++) {
+            r.to = c->to + (to + hti_offset(i, between, l->dim + first, l->stride[0] + first)) * c->bytes;
+            r.from = c->from + (from + hti_offset(i, between, l->dim + first, l->stride[1] + first)) * c->bytes;
+            hti_copy_rows(&r);
+        }
     }
 }
 
@@ -211,8 +221,11 @@ static bool has_rows(hti_loop *loop)
 static void copy_row_range(void *context, int64_t begin, int64_t end)
 {
     const block_context *c = context;
-    const int64_t to = c->loop.stride[0][0] * c->bytes, from = c->loop.stride[1][0] * c->bytes;
-    copy_rows(c->to + begin * to, to, c->from + begin * from, from, end - begin, c->loop.dim[1] * c->bytes);
+    hti_rows r = {.planes = 1, .rows = end - begin, .bytes = c->loop.dim[1] * c->bytes,
+                  .to_step = c->loop.stride[0][0] * c->bytes, .from_step = c->loop.stride[1][0] * c->bytes};
+    r.to = c->to + begin * r.to_step;
+    r.from = c->from + begin * r.from_step;
+    hti_copy_rows(&r);
 }
 
 static void run_blocks(block_context *c, int32_t threads)
