@@ -23,21 +23,9 @@ static ht_var push_linear(const hti_walk *walk, const hti_call *call, int32_t k)
     return hti_emit(call->tape, call->op->id, call->attributes, in, call->inputs, call->where);
 }
 
-static ht_var push_fused(const hti_walk *walk, const hti_call *call)
-{
-    ht_var expansion = call->op->expand(call);
-    ht_var *tangents = hti_arena_array(&call->tape->arena, call->inputs, sizeof *tangents);
-    if (!ht_ok(expansion) || !tangents) return (ht_var){0};
-    for (int32_t k = 0; k < call->inputs; k++) tangents[k] = walk->value[call->in[k].id];
-    ht_vars pushed = ht_jvp_(ht_list(expansion), ht_vars_new(call->tape, call->in, NULL, call->inputs),
-                             ht_vars_new(call->tape, tangents, NULL, call->inputs), call->where);
-    return pushed.count ? pushed.at[0] : (ht_var){0};
-}
-
 static ht_var push(const hti_walk *walk, ht_var self)
 {
     hti_call call = hti_call_of(self);
-    if (call.op->kind == HTI_FUSED) return push_fused(walk, &call);
     if (call.op->kind == HTI_LINEAR) return push_linear(walk, &call, -1);
     ht_var sum = {0};
     for (int32_t k = 0; k < call.inputs; k++) {

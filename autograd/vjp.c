@@ -10,26 +10,9 @@
 
 #include "derive.h"
 
-/* A fused op is differentiated through its definition: the expansion is recorded and pulled back to its inputs. */
-static void pull_fused(hti_walk *walk, const hti_call *call, ht_var cotangent)
-{
-    ht_var expansion = call->op->expand(call);
-    if (!ht_ok(expansion)) return;
-    ht_vars pulled = ht_vjp_(ht_list(expansion), ht_list(cotangent),
-                             ht_vars_new(call->tape, call->in, NULL, call->inputs), call->where);
-    for (int32_t k = 0; k < pulled.count; k++) {
-        ht_var *sum = &walk->value[call->in[k].id];
-        if (hti_carries(call->op, k)) *sum = hti_accumulate(*sum, pulled.at[k], call->where);
-    }
-}
-
 static void pull(hti_walk *walk, ht_var self, ht_var cotangent)
 {
     hti_call call = hti_call_of(self);
-    if (call.op->kind == HTI_FUSED) {
-        pull_fused(walk, &call, cotangent);
-        return;
-    }
     for (int32_t k = 0; k < call.inputs; k++) {
         int32_t from = call.in[k].id;
         if (!hti_carries(call.op, k) || !walk->reached[from]) continue;

@@ -23,7 +23,6 @@ typedef enum hti_op_kind {
     HTI_POINTWISE,   /* partial(k): d y / d x_k as recorded ops, same shape                            */
     HTI_LINEAR,      /* jointly linear in its carrying inputs; transpose(k): VJP                       */
     HTI_MULTILINEAR, /* linear in each carrying input alone; transpose(k)                              */
-    HTI_FUSED,       /* expand: its definition in other ops; differentiation looks through it           */
     HTI_CONSTANT     /* carries no derivative                                                          */
 } hti_op_kind;
 
@@ -92,7 +91,6 @@ typedef struct hti_op {
     ht_status (*shape)(const hti_call *call, hti_spec *out, ht_error *error);
     ht_var (*partial)(const hti_call *call, int32_t input);
     ht_var (*transpose)(const hti_call *call, int32_t input, ht_var cotangent);
-    ht_var (*expand)(const hti_call *call);
     void (*print)(const void *attributes, FILE *file); /* optional: what ht_dump says after the inputs */
     const hti_sample *samples;
     int32_t sample_count;

@@ -122,17 +122,6 @@ static void check_zero(const gradcheck_options *options, const gradcheck_variant
     check_equal(options, variant, row, pushed.at[0], ht_fill(r->tape, 0, HT_SCALAR), 0, "a derivative that is zero");
 }
 
-/* A fused op is what its expansion says. */
-static void check_definition(const gradcheck_options *options, const gradcheck_variant *variant, gradcheck_row *row,
-                             const gradcheck_record *r)
-{
-    if (hti_node_of(r->y)->op->kind != HTI_FUSED || ht_var_dtype(r->y) != HT_F64) return;
-    hti_call call = hti_call_of(r->y);
-    ht_var expansion = call.op->expand(&call);
-    if (ht_ok(expansion)) check_equal(options, variant, row, r->y, expansion, 1e-12, "the kernel against its definition");
-    else gradcheck_note(row, false, "\"%s\": %s", variant->name, ht_tape_error(r->tape)->message);
-}
-
 static void check_derivatives(const gradcheck_options *options, const gradcheck_variant *variant, int32_t draws,
                               gradcheck_row *row, const gradcheck_record *r)
 {
@@ -186,7 +175,6 @@ void gradcheck_variant_run(const gradcheck_options *options, const gradcheck_var
     }
     for (int32_t k = 0; k < variant->inputs; k++)
         if (!r.reached[k] && options->order <= 1) check_zero(options, variant, row, &r, k);
-    check_definition(options, variant, row, &r);
     check_derivatives(options, variant, draws, row, &r);
     gradcheck_release(&r);
     gradcheck_oracles_run(options, variant, draws, row);

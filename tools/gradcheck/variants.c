@@ -93,7 +93,7 @@ void gradcheck_variants_of(const hti_op *op, gradcheck_variants *list)
         bool equal = op->kind == HTI_POINTWISE;
         for (int32_t k = 1; k < v.inputs; k++) equal = equal && ht_shape_equal(v.shape[0], v.shape[k]);
         for (size_t s = 0; equal && s < sizeof shapes / sizeof shapes[0]; s++) add_shaped(list, v, shapes[s]);
-        if (op->kind == HTI_FUSED || op->kind == HTI_CONSTANT) continue;
+        if (op->kind == HTI_CONSTANT) continue;
         add_scaled(list, v, 1.0 / 64);
         add_scaled(list, v, 8);
         if (op->kind == HTI_MULTILINEAR) { /* products know no size but that of f32 */

@@ -2,24 +2,33 @@
  * Groups of pointwise ops: a register program over tiles. Each op runs over a whole tile with the very loop that it has
  * alone, so bits are the same; registers are pieces of memory that stay in the first cache. Dense inputs and outputs are
  * read and written in place; an input that repeats is pointed into where a tile meets one row of it, else it is copied
- * out, and but once per chunk if it repeats with the tile. Chunks depend on the group alone. Sums over rows are fed while
- * a tile is at hand, in the chunks and the order that they have alone; what only they need is never written.
+ * out, and but once per chunk if it repeats with the tile. While ops compute, they ask for what the next tile will read.
+ * Chunks depend on the group alone. Sums over rows are fed while a tile is at hand, in the chunks and the order that they
+ * have alone; what only they need is never written.
  */
 #include <string.h>
+
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
 
 #include "backend/cpu/cpu.h"
 #include "backend/cpu/loops.h"
 
 #define TILE_BYTES 4096
-/* Least elements per chunk, however many ops there are. */
+/* Least elements per chunk, however many ops there are; most chunks of a group, however large it is. */
 #define LEAST_CHUNK 4096
+#define MOST_CHUNKS 256
+/* A result of so many bytes is not in a cache when it is read: reading its memory into one to write it is in vain. */
+#define PAST_CACHE (16 << 20)
 
 typedef struct operand {
     char *at;
     int64_t stride; /* in elements: 0 or 1 */
 } operand;
 
-typedef enum input_form { DENSE, SINGLE, REPEATED } input_form;
+/* RETURNING: every tile finds the same numbers, which are copied out once per chunk. GATHERED: by gather.c. */
+typedef enum input_form { DENSE, SINGLE, RETURNING, WANDERING, GATHERED } input_form;
 
 /* An input with axes merged as far as its own strides allow. */
 typedef struct input {
@@ -29,7 +38,6 @@ typedef struct input {
     int64_t dim[HT_MAX_RANK], stride[HT_MAX_RANK];
     int64_t period; /* its numbers come again after so many; the whole count if they do not */
     bool spread;    /* an op with three inputs reads it: its loop wants stride 1 */
-    bool gathered;  /* it goes by `gather` alone */
     hti_gather gather;
 } input;
 
@@ -39,14 +47,17 @@ typedef struct group_context {
     input in[HTI_GROUP_INPUTS];
     hti_span_call call[HTI_GROUP_MEMBERS];
     int64_t grain;      /* elements of a chunk */
+    int32_t streams;
+    const char *stream[HTI_GROUP_INPUTS]; /* dense inputs */
+    bool past_cache[HTI_GROUP_MEMBERS];   /* by output */
     hti_row_sum sum;    /* of all sums, if there are any */
 } group_context;
 
 static void merge_input(const hti_group *g, const hti_group_input *from, input *to)
 {
-    to->gathered = hti_gather_of(g, from, &to->gather);
+    to->form = GATHERED;
     to->period = g->count;
-    if (to->gathered) return;
+    if (hti_gather_of(g, from, &to->gather)) return;
     for (int32_t k = 0; k < g->rank; k++) {
         const int32_t last = to->rank - 1;
         if (last >= 0 && to->stride[last] == from->stride[k] * g->dim[k]) {
@@ -59,7 +70,7 @@ static void merge_input(const hti_group *g, const hti_group_input *from, input *
     }
     if (to->rank == 0) to->dim[to->rank++] = 1; /* one number: stride 0 */
     to->data = (char *)(uintptr_t)from->data;
-    to->form = to->rank > 1 ? REPEATED : to->stride[0] == 1 ? DENSE : to->stride[0] == 0 ? SINGLE : REPEATED;
+    to->form = to->rank > 1 ? WANDERING : to->stride[0] == 1 ? DENSE : to->stride[0] == 0 ? SINGLE : WANDERING;
     if (to->stride[0] == 0) to->period = g->count / to->dim[0];
 }
 
@@ -100,18 +111,10 @@ static void spread(const input *in, int64_t at, int64_t n, int64_t bytes, char *
     }
 }
 
-/* Where the tile [at, at + n) finds an input. */
-static operand find(const group_context *c, const input *in, int64_t at, int64_t n, bool first, char *memory)
+/* Where the tile [at, at + n) finds an input that is neither dense nor kept in memory for the whole chunk. */
+static operand find(const group_context *c, const input *in, int64_t at, int64_t n, char *memory)
 {
-    if (in->gathered) return (operand){hti_gather_at(&in->gather, at, n, first ? 0 : c->tile, memory), 1};
     const int32_t inner = in->rank - 1;
-    const bool returns = c->tile % in->period == 0 && c->grain % in->period == 0;
-    if (in->form == DENSE) return (operand){in->data + at * c->bytes, 1};
-    if (in->form == SINGLE && !in->spread) return (operand){in->data, 0};
-    if (returns) {
-        if (first) spread(in, at, n, c->bytes, memory);
-        return (operand){memory, 1};
-    }
     const int64_t row = in->dim[inner], stride = in->stride[inner];
     if (at % row + n <= row && (stride == 1 || (stride == 0 && !in->spread))) {
         const int64_t offset = hti_offset(at / row, inner, in->dim, in->stride) + at % row * stride;
@@ -135,34 +138,111 @@ static void add_sums(const group_context *c, int32_t member, const char *tile, i
             hti_row_sum_add(c->group->dtype, c->sum.columns, sums_of(c, &c->group->sum[k], chunk), tile, n / c->sum.columns);
 }
 
+/* Copies whole cache lines to memory without reading there first; anything else as it is. */
+static void write_past_cache(char *to, const char *from, size_t bytes)
+{
+#if defined(__AVX512F__)
+    if ((uintptr_t)to % HTI_LINE == 0 && bytes % HTI_LINE == 0) {
+        for (size_t i = 0; i < bytes; i += 64) _mm512_stream_si512((void *)(to + i), _mm512_load_si512(from + i));
+        return;
+    }
+#elif defined(__SSE2__)
+    if ((uintptr_t)to % HTI_LINE == 0 && bytes % HTI_LINE == 0) {
+        for (size_t i = 0; i < bytes; i += 16)
+            _mm_stream_si128((__m128i *)(void *)(to + i), _mm_load_si128((const __m128i *)(const void *)(from + i)));
+        return;
+    }
+#endif
+    memcpy(to, from, bytes);
+}
+
+/* What was written past the cache is there before anything that this thread says next. */
+static void end_writes(void)
+{
+#if defined(__SSE2__)
+    _mm_sfence();
+#endif
+}
+
+/* A chunk at work. */
+typedef struct worker {
+    const group_context *c;
+    char *slot;  /* of TILE_BYTES each: registers, then inputs that are not read in place */
+    operand in[HTI_GROUP_INPUTS], result[HTI_GROUP_MEMBERS];
+    hti_span span[HTI_GROUP_MEMBERS];
+} worker;
+
+static void find_inputs(worker *w, int64_t at, int64_t n, bool first)
+{
+    for (int32_t k = 0; k < w->c->group->inputs; k++) {
+        const input *in = &w->c->in[k];
+        char *memory = w->slot + (HTI_GROUP_MEMBERS + k) * TILE_BYTES;
+        if (in->form == DENSE) {
+            w->in[k] = (operand){in->data + at * w->c->bytes, 1};
+        } else if (in->form == WANDERING) {
+            w->in[k] = find(w->c, in, at, n, memory);
+        } else if (in->form == GATHERED) {
+            w->in[k] = (operand){hti_gather_at(&in->gather, at, n, first ? 0 : w->c->tile, memory), 1};
+        } else if (first) {
+            w->in[k] = in->form == SINGLE ? (operand){in->data, 0} : (operand){memory, 1};
+            if (in->form == RETURNING) spread(in, at, n, w->c->bytes, memory);
+        }
+    }
+}
+
+/* The part of what the next tile reads that a member asks for while it computes; NULL: none. */
+static const char *ahead_of(const group_context *c, int64_t at, int64_t n, int32_t member)
+{
+    const int64_t lines = n / HTI_BLOCK, bytes = n * c->bytes;
+    if (c->streams == 0 || lines == 0) return NULL;
+    const int64_t from = member / c->streams * lines * HTI_LINE;
+    return from + lines * HTI_LINE <= bytes ? c->stream[member % c->streams] + at * c->bytes + from : NULL;
+}
+
+static void run_tile(worker *w, int64_t chunk, int64_t at, int64_t n, int64_t ahead)
+{
+    const group_context *c = w->c;
+    for (int32_t m = 0; m < c->group->members; m++) {
+        const hti_member *member = &c->group->member[m];
+        hti_span *span = &w->span[m];
+        for (int32_t k = 0; k < member->inputs; k++) {
+            const int32_t source = member->source[k];
+            const operand *from = source >= 0 ? &w->result[source] : &w->in[~source];
+            span->at[k + 1] = from->at;
+            span->inner[k + 1] = from->stride;
+        }
+        const int32_t output = ~member->place;
+        char *out = output >= 0 ? (char *)c->group->output[output] + at * c->bytes : NULL;
+        const bool past = out && c->past_cache[output];
+        char *to = out && !past ? out : w->slot + (past ? c->group->registers + output : member->place) * TILE_BYTES;
+        w->result[m] = (operand){to, 1};
+        span->at[0] = to;
+        span->n = n;
+        span->ahead = ahead_of(c, at + n, ahead, m);
+        c->call[m].function(span);
+        if (past) write_past_cache(out, to, (size_t)(n * c->bytes));
+        add_sums(c, m, to, chunk, n);
+    }
+}
+
 static void run_chunk(void *context, int64_t begin, int64_t end)
 {
     const group_context *c = context;
     const hti_group *g = c->group;
-    _Alignas(64) char memory[HTI_GROUP_MEMBERS + HTI_GROUP_INPUTS][TILE_BYTES];
-    operand in[HTI_GROUP_INPUTS], result[HTI_GROUP_MEMBERS];
+    _Alignas(64) char memory[(HTI_GROUP_MEMBERS + HTI_GROUP_INPUTS) * TILE_BYTES];
+    worker w = {.c = c, .slot = memory};
+    for (int32_t m = 0; m < g->members; m++) {
+        w.span[m].rows = w.span[m].inner[0] = 1;
+        w.span[m].p = c->call[m].p;
+        w.span[m].q = c->call[m].q;
+    }
     for (int32_t k = 0; k < g->sums; k++) memset(sums_of(c, &g->sum[k], begin), 0, (size_t)(c->sum.columns * c->bytes));
     for (int64_t at = begin; at < end; at += c->tile) {
-        const int64_t n = end - at < c->tile ? end - at : c->tile;
-        for (int32_t k = 0; k < g->inputs; k++)
-            in[k] = find(c, &c->in[k], at, n, at == begin, memory[HTI_GROUP_MEMBERS + k]);
-        for (int32_t m = 0; m < g->members; m++) {
-            const hti_member *member = &g->member[m];
-            hti_span span = {.n = n, .rows = 1, .p = c->call[m].p, .q = c->call[m].q};
-            for (int32_t k = 0; k < member->inputs; k++) {
-                const int32_t source = member->source[k];
-                const operand from = source >= 0 ? result[source] : in[~source];
-                span.at[k + 1] = from.at;
-                span.inner[k + 1] = from.stride;
-            }
-            char *to = member->place >= 0 ? memory[member->place] : (char *)g->output[~member->place] + at * c->bytes;
-            result[m] = (operand){to, 1};
-            span.at[0] = to;
-            span.inner[0] = 1;
-            c->call[m].function(&span);
-            add_sums(c, m, to, begin, n);
-        }
+        const int64_t n = end - at < c->tile ? end - at : c->tile, left = end - at - n;
+        find_inputs(&w, at, n, at == begin);
+        run_tile(&w, begin, at, n, left < c->tile ? left : c->tile);
     }
+    end_writes();
 }
 
 /* As many elements as a register holds, in whole periods of an input that fits; of sums in whole eights of rows. */
@@ -172,7 +252,7 @@ static int64_t tile_of(const group_context *c)
     if (c->group->sums > 0) return most / (8 * c->sum.columns) * (8 * c->sum.columns);
     int64_t period = 1;
     for (int32_t k = 0; k < c->group->inputs; k++)
-        if (c->in[k].form == REPEATED && c->in[k].period <= most && c->in[k].period > period) period = c->in[k].period;
+        if (c->in[k].form == WANDERING && c->in[k].period <= most && c->in[k].period > period) period = c->in[k].period;
     return most / period * period;
 }
 
@@ -185,6 +265,23 @@ static hti_row_sum row_sum_of(const hti_group *group)
     hti_row_sum sum;
     (void)hti_row_sum_of(&from, &to, &sum);
     return sum;
+}
+
+/* How tiles come by inputs and leave outputs, once tiles and chunks are known. */
+static void settle_forms(group_context *c)
+{
+    const hti_group *g = c->group;
+    for (int32_t k = 0; k < g->inputs; k++) {
+        input *in = &c->in[k];
+        const bool returns = c->tile % in->period == 0 && c->grain % in->period == 0;
+        if (in->form == DENSE) c->stream[c->streams++] = in->data;
+        if ((in->form == SINGLE && in->spread) || (in->form == WANDERING && returns)) in->form = RETURNING;
+    }
+    for (int32_t k = 0; k < g->outputs; k++) {
+        c->past_cache[k] = g->count * c->bytes >= PAST_CACHE;
+        for (int32_t i = 0; i < c->streams; i++) /* written over an input, whose lines are at hand */
+            c->past_cache[k] = c->past_cache[k] && c->stream[i] != g->output[k];
+    }
 }
 
 ht_status hti_cpu_group(const hti_group *group, int32_t threads)
@@ -201,9 +298,10 @@ ht_status hti_cpu_group(const hti_group *group, int32_t threads)
     if (group->sums > 0) c.sum = row_sum_of(group);
     c.tile = tile_of(&c);
     const int64_t wanted = HTI_GRAIN / group->members > LEAST_CHUNK ? HTI_GRAIN / group->members : LEAST_CHUNK;
-    c.grain = wanted / c.tile * c.tile;
-    if (c.grain < c.tile) c.grain = c.tile;
+    const int64_t grain = wanted > group->count / MOST_CHUNKS ? wanted : group->count / MOST_CHUNKS;
+    c.grain = grain < c.tile ? c.tile : grain / c.tile * c.tile;
     if (group->sums > 0) c.grain = c.sum.part * c.sum.columns;
+    settle_forms(&c);
     hti_parallel_for(threads, group->count, c.grain, run_chunk, &c);
     for (int32_t k = 0; k < group->sums && c.sum.parts > 1; k++)
         hti_row_sum_parts(group->dtype, &c.sum, group->sum[k].scratch, group->sum[k].output, threads);

@@ -23,12 +23,33 @@
         for (int64_t i = 0; i < n; i++) __VA_ARGS__; \
     } while (0)
 
+/*
+ * The same, asking for a line of the span's `ahead` now and then: memory is waited for while something is computed. Asked
+ * for in one go, lines would be as slow as without: few can be on their way at a time.
+ */
+#define HTI_BLOCK 64
+#define HTI_LINE 64
+#define HTI_EACH_AHEAD(...)                                                            \
+    do {                                                                               \
+        int64_t begin_ = 0;                                                            \
+        const char *ahead_ = span->ahead;                                              \
+        for (; ahead_ && begin_ + HTI_BLOCK <= n; begin_ += HTI_BLOCK) {               \
+            __builtin_prefetch(ahead_, 0, 2);                                          \
+            ahead_ += HTI_LINE;                                                        \
+            _Pragma("omp simd")                                                        \
+            for (int64_t i = begin_; i < begin_ + HTI_BLOCK; i++) __VA_ARGS__;         \
+        }                                                                              \
+        _Pragma("omp simd")                                                            \
+        for (int64_t i = begin_; i < n; i++) __VA_ARGS__;                              \
+    } while (0)
+
 /* `rows` times `n` elements. Pointers and strides (in elements) of the result, then of the inputs. */
 typedef struct hti_span {
     void *at[HTI_OPERANDS];
     int64_t inner[HTI_OPERANDS], outer[HTI_OPERANDS];
     int64_t n, rows;
     double p, q; /* the op's attributes */
+    const char *ahead; /* memory to ask for meanwhile, a line for each HTI_BLOCK elements; NULL: none */
 } hti_span;
 
 typedef void (*hti_span_function)(const hti_span *span);

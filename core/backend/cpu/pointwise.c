@@ -26,7 +26,7 @@
         for (int64_t r = 0; r < span->rows; r++) {                                             \
             Y *y = (Y *)span->at[0] + r * span->outer[0];                                      \
             const X *a = (const X *)span->at[1] + r * span->outer[1];                          \
-            if (sy == 1 && sa == 1) HTI_EACH(y[i] = k_##name##_##S(a[i], p, q));                   \
+            if (sy == 1 && sa == 1) HTI_EACH_AHEAD(y[i] = k_##name##_##S(a[i], p, q));             \
             else HTI_EACH(y[i * sy] = k_##name##_##S(a[i * sa], p, q));                            \
         }                                                                                      \
     }
@@ -40,9 +40,9 @@
             const T *a = (const T *)span->at[1] + r * span->outer[1];                          \
             const T *b = (const T *)span->at[2] + r * span->outer[2];                          \
             const T a0 = *a, b0 = *b;                                                          \
-            if (sy == 1 && sa == 1 && sb == 1) HTI_EACH(y[i] = k_##name##_##S(a[i], b[i]));        \
-            else if (sy == 1 && sa == 1 && sb == 0) HTI_EACH(y[i] = k_##name##_##S(a[i], b0));     \
-            else if (sy == 1 && sa == 0 && sb == 1) HTI_EACH(y[i] = k_##name##_##S(a0, b[i]));     \
+            if (sy == 1 && sa == 1 && sb == 1) HTI_EACH_AHEAD(y[i] = k_##name##_##S(a[i], b[i]));  \
+            else if (sy == 1 && sa == 1 && sb == 0) HTI_EACH_AHEAD(y[i] = k_##name##_##S(a[i], b0)); \
+            else if (sy == 1 && sa == 0 && sb == 1) HTI_EACH_AHEAD(y[i] = k_##name##_##S(a0, b[i])); \
             else HTI_EACH(y[i * sy] = k_##name##_##S(a[i * sa], b[i * sb]));                       \
         }                                                                                      \
     }
