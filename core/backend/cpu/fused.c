@@ -8,10 +8,6 @@
  */
 #include <string.h>
 
-#if defined(__SSE2__)
-#include <immintrin.h>
-#endif
-
 #include "backend/cpu/cpu.h"
 #include "backend/cpu/loops.h"
 
@@ -19,8 +15,6 @@
 /* Least elements per chunk, however many ops there are; most chunks of a group, however large it is. */
 #define LEAST_CHUNK 4096
 #define MOST_CHUNKS 256
-/* A result of so many bytes is not in a cache when it is read: reading its memory into one to write it is in vain. */
-#define PAST_CACHE (16 << 20)
 
 typedef struct operand {
     char *at;
@@ -138,32 +132,6 @@ static void add_sums(const group_context *c, int32_t member, const char *tile, i
             hti_row_sum_add(c->group->dtype, c->sum.columns, sums_of(c, &c->group->sum[k], chunk), tile, n / c->sum.columns);
 }
 
-/* Copies whole cache lines to memory without reading there first; anything else as it is. */
-static void write_past_cache(char *to, const char *from, size_t bytes)
-{
-#if defined(__AVX512F__)
-    if ((uintptr_t)to % HTI_LINE == 0 && bytes % HTI_LINE == 0) {
-        for (size_t i = 0; i < bytes; i += 64) _mm512_stream_si512((void *)(to + i), _mm512_load_si512(from + i));
-        return;
-    }
-#elif defined(__SSE2__)
-    if ((uintptr_t)to % HTI_LINE == 0 && bytes % HTI_LINE == 0) {
-        for (size_t i = 0; i < bytes; i += 16)
-            _mm_stream_si128((__m128i *)(void *)(to + i), _mm_load_si128((const __m128i *)(const void *)(from + i)));
-        return;
-    }
-#endif
-    memcpy(to, from, bytes);
-}
-
-/* What was written past the cache is there before anything that this thread says next. */
-static void end_writes(void)
-{
-#if defined(__SSE2__)
-    _mm_sfence();
-#endif
-}
-
 /* A chunk at work. */
 typedef struct worker {
     const group_context *c;
@@ -220,7 +188,7 @@ static void run_tile(worker *w, int64_t chunk, int64_t at, int64_t n, int64_t ah
         span->n = n;
         span->ahead = ahead_of(c, at + n, ahead, m);
         c->call[m].function(span);
-        if (past) write_past_cache(out, to, (size_t)(n * c->bytes));
+        if (past) hti_write_past_cache(out, to, (size_t)(n * c->bytes));
         add_sums(c, m, to, chunk, n);
     }
 }
@@ -242,7 +210,7 @@ static void run_chunk(void *context, int64_t begin, int64_t end)
         find_inputs(&w, at, n, at == begin);
         run_tile(&w, begin, at, n, left < c->tile ? left : c->tile);
     }
-    end_writes();
+    hti_end_writes();
 }
 
 /* As many elements as a register holds, in whole periods of an input that fits; of sums in whole eights of rows. */
@@ -278,7 +246,7 @@ static void settle_forms(group_context *c)
         if ((in->form == SINGLE && in->spread) || (in->form == WANDERING && returns)) in->form = RETURNING;
     }
     for (int32_t k = 0; k < g->outputs; k++) {
-        c->past_cache[k] = g->count * c->bytes >= PAST_CACHE;
+        c->past_cache[k] = g->count * c->bytes >= HTI_PAST_CACHE;
         for (int32_t i = 0; i < c->streams; i++) /* written over an input, whose lines are at hand */
             c->past_cache[k] = c->past_cache[k] && c->stream[i] != g->output[k];
     }

@@ -81,9 +81,17 @@ ht_status hti_copy(const hti_tensor *from, const hti_tensor *to, int32_t threads
 typedef struct hti_rows {
     char *to;
     const char *from;
+    bool past_cache; /* long rows go to memory so */
     int64_t planes, rows, bytes, to_plane, from_plane, to_step, from_step;
 } hti_rows;
 void hti_copy_rows(const hti_rows *rows);
+
+/* A result of so many bytes is not in a cache when it is read: reading its memory into one to write it is in vain. */
+#define HTI_PAST_CACHE (16 << 20)
+/* Copies whole cache lines to memory without reading there first; anything else as it is. */
+void hti_write_past_cache(char *to, const char *from, size_t bytes);
+/* What was written past the cache is there before anything that this thread says next. */
+void hti_end_writes(void);
 
 /* One position in nested loops, and its offset in a tensor. */
 typedef struct hti_walk {

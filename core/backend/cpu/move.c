@@ -152,7 +152,22 @@ static void copy_transposed(tile_context *c, int32_t axis, int32_t threads)
 
 /* ---- short rows ---- */
 
-#define SHORT_BYTES 64
+/* Longer rows are for vector loops over all of them. */
+#define ROW_BYTES 4096
+/* So far ahead memory is asked for: processors do not see through rows with gaps. */
+#define AHEAD 4096
+
+static inline void copy_row(char *to, const char *from, int64_t bytes)
+{
+    for (int64_t k = 0; k < bytes; k += HTI_LINE) __builtin_prefetch(from + AHEAD + k);
+    memcpy(to, from, (size_t)bytes);
+}
+
+static void copy_row_past_cache(char *to, const char *from, int64_t bytes)
+{
+    for (int64_t k = 0; k < bytes; k += HTI_LINE) __builtin_prefetch(from + AHEAD + k);
+    hti_write_past_cache(to, from, (size_t)bytes);
+}
 
 void hti_copy_rows(const hti_rows *r)
 {
@@ -160,22 +175,23 @@ void hti_copy_rows(const hti_rows *r)
     const int64_t to_next = r->to_plane - rows * to_step, from_next = r->from_plane - rows * from_step;
     char *to = r->to;
     const char *from = r->from;
-#define ROWS_OF(n)                                                                      \
-    for (int64_t p = 0; p < planes; p++, to += to_next, from += from_next)              \
-        for (int64_t i = 0; i < rows; i++, to += to_step, from += from_step)            \
-            memcpy(to, from, (size_t)(n));                                              \
-    break;
+#define ROWS_BY(copy, n)                                                        \
+    for (int64_t p = 0; p < planes; p++, to += to_next, from += from_next)      \
+        for (int64_t i = 0; i < rows; i++, to += to_step, from += from_step)    \
+            copy(to, from, n);                                                  \
+    return
+    if (r->past_cache && r->bytes > HTI_LINE) { ROWS_BY(copy_row_past_cache, r->bytes); }
     switch (r->bytes) {
-    case 8: ROWS_OF(8)
-    case 12: ROWS_OF(12)
-    case 16: ROWS_OF(16)
-    case 24: ROWS_OF(24)
-    case 32: ROWS_OF(32)
-    case 48: ROWS_OF(48)
-    case 64: ROWS_OF(64)
-    default: ROWS_OF(r->bytes)
+    case 8: ROWS_BY(copy_row, 8);
+    case 12: ROWS_BY(copy_row, 12);
+    case 16: ROWS_BY(copy_row, 16);
+    case 24: ROWS_BY(copy_row, 24);
+    case 32: ROWS_BY(copy_row, 32);
+    case 48: ROWS_BY(copy_row, 48);
+    case 64: ROWS_BY(copy_row, 64);
+    default: ROWS_BY(copy_row, r->bytes);
     }
-#undef ROWS_OF
+#undef ROWS_BY
 }
 
 /* Blocks, each of which is copied whole: axes before `outer` number the blocks, the last one is a row. */
@@ -184,6 +200,7 @@ typedef struct block_context {
     int32_t outer;
     char *to, *from;
     int64_t bytes;       /* of an element */
+    bool past_cache;
     int64_t plane;       /* > 0: so many elements of the result belong to a block, and are zero around it */
     char *planes;
 } block_context;
@@ -193,7 +210,7 @@ static void copy_blocks(void *context, int64_t begin, int64_t end)
     const block_context *c = context;
     const hti_loop *l = &c->loop;
     const int32_t row = l->rank - 1, first = c->outer, between = row - 1 - first;
-    hti_rows r = {.planes = 1, .rows = l->dim[row - 1], .bytes = l->dim[row] * c->bytes,
+    hti_rows r = {.planes = 1, .past_cache = c->past_cache, .rows = l->dim[row - 1], .bytes = l->dim[row] * c->bytes,
                   .to_step = l->stride[0][row - 1] * c->bytes, .from_step = l->stride[1][row - 1] * c->bytes};
     int64_t slabs = 1;
     for (int32_t k = 0; k < between; k++) slabs *= l->dim[first + k];
@@ -207,6 +224,7 @@ static void copy_blocks(void *context, int64_t begin, int64_t end)
             hti_copy_rows(&r);
         }
     }
+    hti_end_writes();
 }
 
 /* The loop with rows that both sides have side by side innermost, and at least one axis of rows; false without. */
@@ -221,11 +239,12 @@ static bool has_rows(hti_loop *loop)
 static void copy_row_range(void *context, int64_t begin, int64_t end)
 {
     const block_context *c = context;
-    hti_rows r = {.planes = 1, .rows = end - begin, .bytes = c->loop.dim[1] * c->bytes,
+    hti_rows r = {.planes = 1, .past_cache = c->past_cache, .rows = end - begin, .bytes = c->loop.dim[1] * c->bytes,
                   .to_step = c->loop.stride[0][0] * c->bytes, .from_step = c->loop.stride[1][0] * c->bytes};
     r.to = c->to + begin * r.to_step;
     r.from = c->from + begin * r.from_step;
     hti_copy_rows(&r);
+    hti_end_writes();
 }
 
 static void run_blocks(block_context *c, int32_t threads)
@@ -249,7 +268,8 @@ ht_status hti_copy(const hti_tensor *from, const hti_tensor *to, int32_t threads
     const hti_loop loop = hti_loop_make(operand, 2);
     if (loop.count == 0) return HT_OK;
     block_context rows = {.loop = loop, .to = to->data, .from = from->data, .bytes = (int64_t)ht_dtype_bytes(to->dtype)};
-    if (has_rows(&rows.loop) && rows.loop.dim[rows.loop.rank - 1] * rows.bytes <= SHORT_BYTES) {
+    if (has_rows(&rows.loop) && rows.loop.dim[rows.loop.rank - 1] * rows.bytes <= ROW_BYTES) {
+        rows.past_cache = loop.count * rows.bytes >= HTI_PAST_CACHE;
         rows.outer = rows.loop.rank - 2;
         run_blocks(&rows, threads);
         return HT_OK;
