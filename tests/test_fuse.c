@@ -57,11 +57,33 @@ static ht_var reshaped(graph *g)
     return ht_reshape(ht_scale(ht_reshape(any(g), HT_SHAPE(count)), 0.75), g->shape);
 }
 
+/* A block of a value, computed with, and zeros around it. */
+static ht_var framed(graph *g)
+{
+    ht_shape start = g->shape, size = g->shape, behind = g->shape;
+    for (int32_t k = 0; k < g->shape.rank; k++) {
+        start.dim[k] = draw(g, 2) ? 0 : draw(g, (int32_t)g->shape.dim[k]);
+        behind.dim[k] = draw(g, 2) ? 0 : draw(g, (int32_t)(g->shape.dim[k] - start.dim[k]));
+        size.dim[k] = g->shape.dim[k] - start.dim[k] - behind.dim[k];
+    }
+    const ht_var part = ht_slice(any(g), start, size);
+    return ht_add(ht_pad(draw(g, 2) ? ht_scale(part, 0.5) : part, start, behind), ht_scale(any(g), 0.5));
+}
+
+/* A part that reaches over the seam of two values. */
+static ht_var seam(graph *g)
+{
+    const int32_t axis = draw(g, g->shape.rank);
+    ht_shape start = {.rank = g->shape.rank};
+    start.dim[axis] = draw(g, (int32_t)g->shape.dim[axis] + 1);
+    return ht_scale(ht_slice(ht_concat(axis, ht_list(any(g), any(g))), start, g->shape), 0.9);
+}
+
 /* Every result stays within a few units of 0, so that check mode finds no infinity. */
 static ht_var next(graph *g)
 {
     ht_var a = any(g), b = any(g);
-    switch (draw(g, 18)) {
+    switch (draw(g, 20)) {
     case 0: return ht_scale(ht_add(a, b), 0.5);
     case 1: return ht_scale(ht_sub(a, b), 0.5);
     case 2: return ht_mul(a, ht_tanh(b));
@@ -78,6 +100,8 @@ static ht_var next(graph *g)
     case 13: return ht_mul(ht_tanh(ht_mean_to(a, HT_SHAPE(1))), b);
     case 14: return reshaped(g);
     case 15: return ht_mul(ht_slice(a, (ht_shape){.rank = g->shape.rank}, g->shape), ht_cos(b));
+    case 16: return framed(g);
+    case 17: return seam(g);
     default: return ht_scale(repeated(g), 0.5);
     }
 }

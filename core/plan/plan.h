@@ -158,6 +158,8 @@ ht_status hti_plan_build(ht_program *program, const ht_tape *tape, ht_vars outpu
 ht_status hti_plan_views(ht_program *program, ht_error *error);
 /* Moves steps that nothing but outputs and commits waits for to the end, where that saves memory. */
 ht_status hti_plan_late(ht_program *program, ht_error *error);
+/* Moves pointwise steps that are read much later to their first reader, where that saves memory or costs none. */
+ht_status hti_plan_sink(ht_program *program, ht_error *error);
 /* Steps that are marked go behind all others, each kind in its order; how many are not marked, or -1 without memory. */
 int32_t hti_steps_last(ht_program *program, const bool *last);
 /* Whether a step may be part of a group. */
