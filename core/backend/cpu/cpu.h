@@ -21,7 +21,7 @@ typedef struct hti_row_sum {
 bool hti_row_sum_of(const hti_tensor *from, const hti_tensor *to, hti_row_sum *sum);
 void hti_row_sum_add(ht_dtype dtype, int64_t columns, void *sums, const void *rows, int64_t lines);
 void hti_row_sum_parts(ht_dtype dtype, const hti_row_sum *sum, const void *parts, void *to, int32_t threads);
-#define HTI_SUM_COLUMNS 128
+#define HTI_SUM_COLUMNS 1024
 /* fused.c */
 int64_t hti_cpu_group_sum(const hti_tensor *from, const hti_tensor *to);
 ht_status hti_cpu_group(const hti_group *group, int32_t threads);

@@ -12,6 +12,8 @@
 #include "backend/cpu/loops.h"
 
 #define TILE_BYTES 4096
+/* What eight rows of a sum may take: they are added at once, in more than one tile if they are long. */
+#define ROWS_BYTES 32768
 /* Least elements per chunk, however many ops there are; most chunks of a group, however large it is. */
 #define LEAST_CHUNK 4096
 #define MOST_CHUNKS 256
@@ -45,6 +47,7 @@ typedef struct group_context {
     const char *stream[HTI_GROUP_INPUTS]; /* dense inputs */
     bool past_cache[HTI_GROUP_MEMBERS];   /* by output */
     hti_row_sum sum;    /* of all sums, if there are any */
+    int64_t eight;      /* elements of eight of their rows */
 } group_context;
 
 static void merge_input(const hti_group *g, const hti_group_input *from, input *to)
@@ -125,17 +128,26 @@ static char *sums_of(const group_context *c, const hti_group_sum *sum, int64_t a
     return parts + at / c->grain * c->sum.columns * c->bytes;
 }
 
-static void add_sums(const group_context *c, int32_t member, const char *tile, int64_t chunk, int64_t n)
+/* A sum of the member's result; -1 if there is none. */
+static int32_t sum_of(const hti_group *g, int32_t member)
+{
+    int32_t k = g->sums - 1;
+    while (k >= 0 && g->sum[k].member != member) k--;
+    return k;
+}
+
+static void add_sums(const group_context *c, int32_t member, const char *rows, int64_t chunk, int64_t n)
 {
     for (int32_t k = 0; k < c->group->sums; k++)
         if (c->group->sum[k].member == member)
-            hti_row_sum_add(c->group->dtype, c->sum.columns, sums_of(c, &c->group->sum[k], chunk), tile, n / c->sum.columns);
+            hti_row_sum_add(c->group->dtype, c->sum.columns, sums_of(c, &c->group->sum[k], chunk), rows, n / c->sum.columns);
 }
 
 /* A chunk at work. */
 typedef struct worker {
     const group_context *c;
     char *slot;  /* of TILE_BYTES each: registers, then inputs that are not read in place */
+    char *rows;  /* of ROWS_BYTES each, by sum: rows that wait for others, eight being longer than a tile */
     operand in[HTI_GROUP_INPUTS], result[HTI_GROUP_MEMBERS];
     hti_span span[HTI_GROUP_MEMBERS];
 } worker;
@@ -167,9 +179,12 @@ static const char *ahead_of(const group_context *c, int64_t at, int64_t n, int32
     return from + lines * HTI_LINE <= bytes ? c->stream[member % c->streams] + at * c->bytes + from : NULL;
 }
 
+/* The tile [at, at + n) of the chunk that begins at `chunk`; `ahead` more elements come in the next one. */
 static void run_tile(worker *w, int64_t chunk, int64_t at, int64_t n, int64_t ahead)
 {
     const group_context *c = w->c;
+    const int64_t before = c->tile < c->eight ? (at - chunk) % c->eight : 0;
+    const bool whole = before + n == c->eight || c->tile >= c->eight || ahead == 0;
     for (int32_t m = 0; m < c->group->members; m++) {
         const hti_member *member = &c->group->member[m];
         hti_span *span = &w->span[m];
@@ -182,14 +197,18 @@ static void run_tile(worker *w, int64_t chunk, int64_t at, int64_t n, int64_t ah
         const int32_t output = ~member->place;
         char *out = output >= 0 ? (char *)c->group->output[output] + at * c->bytes : NULL;
         const bool past = out && c->past_cache[output];
-        char *to = out && !past ? out : w->slot + (past ? c->group->registers + output : member->place) * TILE_BYTES;
+        const int32_t sum = c->tile < c->eight && (past || !out) ? sum_of(c->group, m) : -1;
+        char *to = sum >= 0      ? w->rows + sum * ROWS_BYTES + before * c->bytes
+                   : past        ? w->slot + (c->group->registers + output) * TILE_BYTES
+                   : out != NULL ? out
+                                 : w->slot + member->place * TILE_BYTES;
         w->result[m] = (operand){to, 1};
         span->at[0] = to;
         span->n = n;
         span->ahead = ahead_of(c, at + n, ahead, m);
         c->call[m].function(span);
         if (past) hti_write_past_cache(out, to, (size_t)(n * c->bytes));
-        add_sums(c, m, to, chunk, n);
+        if (whole) add_sums(c, m, to - before * c->bytes, chunk, before + n);
     }
 }
 
@@ -198,7 +217,8 @@ static void run_chunk(void *context, int64_t begin, int64_t end)
     const group_context *c = context;
     const hti_group *g = c->group;
     _Alignas(64) char memory[(HTI_GROUP_MEMBERS + HTI_GROUP_INPUTS) * TILE_BYTES];
-    worker w = {.c = c, .slot = memory};
+    _Alignas(64) char rows[HTI_GROUP_SUMS * ROWS_BYTES];
+    worker w = {.c = c, .slot = memory, .rows = rows};
     for (int32_t m = 0; m < g->members; m++) {
         w.span[m].rows = w.span[m].inner[0] = 1;
         w.span[m].p = c->call[m].p;
@@ -213,12 +233,13 @@ static void run_chunk(void *context, int64_t begin, int64_t end)
     hti_end_writes();
 }
 
-/* As many elements as a register holds, in whole periods of an input that fits; of sums in whole eights of rows. */
+/* As many elements as a register holds, in whole periods of an input that fits; of sums eights of rows, or a part of one. */
 static int64_t tile_of(const group_context *c)
 {
     const int64_t most = TILE_BYTES / c->bytes;
-    if (c->group->sums > 0) return most / (8 * c->sum.columns) * (8 * c->sum.columns);
-    int64_t period = 1;
+    int64_t period = 1, rows = 8;
+    while (c->eight / 8 * rows > most) rows /= 2;
+    if (c->eight > 0) return rows < 8 ? c->eight / 8 * rows : most / c->eight * c->eight;
     for (int32_t k = 0; k < c->group->inputs; k++)
         if (c->in[k].form == WANDERING && c->in[k].period <= most && c->in[k].period > period) period = c->in[k].period;
     return most / period * period;
@@ -264,6 +285,7 @@ ht_status hti_cpu_group(const hti_group *group, int32_t threads)
             if (member->source[k] < 0) c.in[~member->source[k]].spread = true;
     }
     if (group->sums > 0) c.sum = row_sum_of(group);
+    c.eight = 8 * c.sum.columns;
     c.tile = tile_of(&c);
     const int64_t wanted = HTI_GRAIN / group->members > LEAST_CHUNK ? HTI_GRAIN / group->members : LEAST_CHUNK;
     const int64_t grain = wanted > group->count / MOST_CHUNKS ? wanted : group->count / MOST_CHUNKS;
@@ -280,5 +302,5 @@ int64_t hti_cpu_group_sum(const hti_tensor *from, const hti_tensor *to)
 {
     hti_row_sum sum;
     const int64_t eight = 8 * (int64_t)ht_dtype_bytes(to->dtype);
-    return hti_row_sum_of(from, to, &sum) && sum.columns * eight <= TILE_BYTES ? sum.columns : 0;
+    return hti_row_sum_of(from, to, &sum) && sum.columns * eight <= ROWS_BYTES ? sum.columns : 0;
 }

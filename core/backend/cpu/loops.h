@@ -86,8 +86,8 @@ typedef struct hti_rows {
 } hti_rows;
 void hti_copy_rows(const hti_rows *rows);
 
-/* A result of so many bytes is not in a cache when it is read: reading its memory into one to write it is in vain. */
-#define HTI_PAST_CACHE (16 << 20)
+/* A result of so many bytes leaves the caches of a core before it is read: loading its memory to write it is in vain. */
+#define HTI_PAST_CACHE (4 << 20)
 /* Copies whole cache lines to memory without reading there first; anything else as it is. */
 void hti_write_past_cache(char *to, const char *from, size_t bytes);
 /* What was written past the cache is there before anything that this thread says next. */

@@ -94,7 +94,7 @@ static sum_plan make_plan(const hti_tensor *x, const hti_tensor *y)
             plan.lines *= dim;
         }
     }
-    const int64_t width = plan.line > 1 ? clamp(plan.line, 1, PIECE) : clamp(plan.columns, 1, COLUMNS);
+    const int64_t width = plan.line > 1 ? clamp(plan.line, 1, PIECE) : plan.columns;
     plan.pieces = ceiling(plan.line, PIECE);
     plan.lines *= plan.pieces;
     plan.part = clamp(2 * HTI_GRAIN / width, plan.line > 1 ? 1 : LEAST_LINES, MOST_LINES);
@@ -188,7 +188,8 @@ void hti_row_sum_add(ht_dtype dtype, int64_t columns, void *sums, const void *ro
 
 void hti_row_sum_parts(ht_dtype dtype, const hti_row_sum *sum, const void *parts, void *to, int32_t threads)
 {
-    sum_plan plan = {.columns = sum->columns, .column_out = 1, .parts = sum->parts, .outputs = 1, .tiles = 1};
+    sum_plan plan = {.columns = sum->columns, .column_out = 1, .parts = sum->parts, .outputs = 1,
+                     .tiles = ceiling(sum->columns, COLUMNS)};
     const sum_plan last = plan_of_parts(&plan);
     run_plan(&last, dtype, parts, to, threads);
 }
