@@ -47,7 +47,7 @@ typedef struct group_context {
     const char *stream[HTI_GROUP_INPUTS]; /* dense inputs */
     bool past_cache[HTI_GROUP_MEMBERS];   /* by output */
     hti_row_sum sum;    /* of all sums, if there are any */
-    int64_t eight;      /* elements of eight of their rows */
+    int64_t eight;      /* elements of eight of their rows, or of a piece of a sum over all */
 } group_context;
 
 static void merge_input(const hti_group *g, const hti_group_input *from, input *to)
@@ -136,21 +136,32 @@ static int32_t sum_of(const hti_group *g, int32_t member)
     return k;
 }
 
-static void add_sums(const group_context *c, int32_t member, const char *rows, int64_t chunk, int64_t n)
-{
-    for (int32_t k = 0; k < c->group->sums; k++)
-        if (c->group->sum[k].member == member)
-            hti_row_sum_add(c->group->dtype, c->sum.columns, sums_of(c, &c->group->sum[k], chunk), rows, n / c->sum.columns);
-}
-
 /* A chunk at work. */
 typedef struct worker {
     const group_context *c;
     char *slot;  /* of TILE_BYTES each: registers, then inputs that are not read in place */
-    char *rows;  /* of ROWS_BYTES each, by sum: rows that wait for others, eight being longer than a tile */
+    char *rows;  /* of ROWS_BYTES each, by sum: rows that wait for others, eight being longer than a tile; or a piece */
+    char *pieces; /* of HTI_SUM_PIECES doubles each, by sum over all: the sums of its pieces */
     operand in[HTI_GROUP_INPUTS], result[HTI_GROUP_MEMBERS];
     hti_span span[HTI_GROUP_MEMBERS];
 } worker;
+
+/* Sums of a member take n numbers, with which the tile ends; the first of them is number `at` of the chunk. */
+static void add_sums(worker *w, int32_t member, const char *rows, int64_t chunk, int64_t at, int64_t n, bool last)
+{
+    const group_context *c = w->c;
+    for (int32_t k = 0; k < c->group->sums; k++) {
+        if (c->group->sum[k].member != member) continue;
+        char *to = sums_of(c, &c->group->sum[k], chunk);
+        char *pieces = w->pieces + k * HTI_SUM_PIECES * (int64_t)sizeof(double);
+        if (c->sum.columns > 1) {
+            hti_row_sum_add(c->group->dtype, c->sum.columns, to, rows, n / c->sum.columns);
+            continue;
+        }
+        hti_piece_sum(c->group->dtype, pieces + at / HTI_SUM_PIECE * c->bytes, rows, n);
+        if (last) hti_piece_sum(c->group->dtype, to, pieces, at / HTI_SUM_PIECE + 1);
+    }
+}
 
 static void find_inputs(worker *w, int64_t at, int64_t n, bool first)
 {
@@ -208,7 +219,7 @@ static void run_tile(worker *w, int64_t chunk, int64_t at, int64_t n, int64_t ah
         span->ahead = ahead_of(c, at + n, ahead, m);
         c->call[m].function(span);
         if (past) hti_write_past_cache(out, to, (size_t)(n * c->bytes));
-        if (whole) add_sums(c, m, to - before * c->bytes, chunk, before + n);
+        if (whole) add_sums(w, m, to - before * c->bytes, chunk, at - before - chunk, before + n, ahead == 0);
     }
 }
 
@@ -218,7 +229,8 @@ static void run_chunk(void *context, int64_t begin, int64_t end)
     const hti_group *g = c->group;
     _Alignas(64) char memory[(HTI_GROUP_MEMBERS + HTI_GROUP_INPUTS) * TILE_BYTES];
     _Alignas(64) char rows[HTI_GROUP_SUMS * ROWS_BYTES];
-    worker w = {.c = c, .slot = memory, .rows = rows};
+    double pieces[HTI_GROUP_SUMS * HTI_SUM_PIECES];
+    worker w = {.c = c, .slot = memory, .rows = rows, .pieces = (char *)pieces};
     for (int32_t m = 0; m < g->members; m++) {
         w.span[m].rows = w.span[m].inner[0] = 1;
         w.span[m].p = c->call[m].p;
@@ -285,12 +297,13 @@ ht_status hti_cpu_group(const hti_group *group, int32_t threads)
             if (member->source[k] < 0) c.in[~member->source[k]].spread = true;
     }
     if (group->sums > 0) c.sum = row_sum_of(group);
-    c.eight = 8 * c.sum.columns;
+    const int64_t line = c.sum.columns == 1 ? HTI_SUM_PIECE : c.sum.columns;
+    c.eight = c.sum.columns == 1 ? line : 8 * line;
     c.tile = tile_of(&c);
     const int64_t wanted = HTI_GRAIN / group->members > LEAST_CHUNK ? HTI_GRAIN / group->members : LEAST_CHUNK;
     const int64_t grain = wanted > group->count / MOST_CHUNKS ? wanted : group->count / MOST_CHUNKS;
     c.grain = grain < c.tile ? c.tile : grain / c.tile * c.tile;
-    if (group->sums > 0) c.grain = c.sum.part * c.sum.columns;
+    if (group->sums > 0) c.grain = c.sum.part * line;
     settle_forms(&c);
     hti_parallel_for(threads, group->count, c.grain, run_chunk, &c);
     for (int32_t k = 0; k < group->sums && c.sum.parts > 1; k++)
