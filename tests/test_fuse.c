@@ -254,6 +254,51 @@ static void test_chains(ht_dtype dtype, ht_shape shape)
     free(in);
 }
 
+/* ---- values that are made where they are read ---- */
+
+/* A normalisation and its gradient: what it centres is read in three places, and only a sum stands between them. */
+static ht_program *normalised(int32_t threads, int32_t check, const float *in, int64_t count)
+{
+    ht_error error = {0};
+    ht_tape *tape = ht_tape_new(HT_F32);
+    const ht_shape shape = HT_SHAPE(count / 64, 64), part = HT_SHAPE(1, 64);
+    ht_var x = ht_input(tape, "x", shape), mean = ht_broadcast_to(ht_mean_to(x, part), shape), centred = ht_sub(x, mean);
+    ht_var factor = ht_broadcast_to(ht_rsqrt(ht_offset(ht_mean_to(ht_square(centred), part), 1e-3)), shape);
+    ht_var y = ht_leaky_relu(ht_mul(centred, factor), 0.2);
+    ht_var back = ht_mul(y, ht_where(ht_greater(centred, ht_fill(tape, 0, shape)), centred, y));
+    ht_var left = ht_sub(back, ht_mul(centred, ht_broadcast_to(ht_mean_to(ht_mul(back, centred), part), shape)));
+    ht_program *p = ht_compile(tape, devices[threads], ht_list(y, left), .error = &error, .check = check);
+    ht_tape_free(tape);
+    if (!p || ht_set_named(p, "x", in, count) != HT_OK || ht_run(p) != HT_OK) tap_ok(0, "runs: %s", error.message);
+    return p;
+}
+
+/* Large enough for results that are written past the caches, with a last tile that is not whole. */
+static void test_lazy(void)
+{
+    const int64_t count = 64 * 16411;
+    double *numbers = malloc((size_t)count * sizeof *numbers);
+    float *in = malloc((size_t)count * sizeof *in), *one = malloc((size_t)count * sizeof *in), *other = malloc((size_t)count * sizeof *in);
+    kit_fill(numbers, count, 3, -2, 2);
+    for (int64_t i = 0; i < count; i++) in[i] = (float)numbers[i];
+    ht_program *plain = normalised(1, 1, in, count), *fused = normalised(2, 0, in, count);
+    int32_t written = 0, equal = plain && fused;
+    for (int32_t k = 0; k < 2 && equal; k++)
+        equal = ht_get_at(plain, k, one, count) == HT_OK && ht_get_at(fused, k, other, count) == HT_OK &&
+                memcmp(one, other, (size_t)count * sizeof *one) == 0;
+    for (int32_t s = 0; fused && s < fused->steps.count; s++)
+        for (int32_t k = 0; fused->steps.at[s].group && k < fused->steps.at[s].group->outputs; k++)
+            written += ht_shape_count(fused->values.at[fused->steps.at[s].group_out[k]].shape) == count;
+    tap_ok(equal, "values made where they are read: the bits of one op at a time");
+    tap_ok(written == 2, "of the large values the two results are written, and %d others", (int)written - 2);
+    ht_program_free(plain);
+    ht_program_free(fused);
+    free(numbers);
+    free(in);
+    free(one);
+    free(other);
+}
+
 /* ---- training steps ---- */
 
 typedef struct job {
@@ -350,8 +395,11 @@ int main(void)
         test_chains(dtype, HT_SHAPE(900, 64));
         test_chains(dtype, HT_SHAPE(67, 12));
         test_chains(dtype, HT_SHAPE(300, 160));
+        test_chains(dtype, HT_SHAPE(90, 520));
         test_training(dtype);
     }
+    test_random(HT_F32, HT_SHAPE(2, 16, 48, 48), 4); /* large enough for lazy values */
+    test_lazy();
     tap_ok(sums_in_groups > 100 && sums_alone > 100, "%d sums are parts of groups, %d stand alone", (int)sums_in_groups,
            (int)sums_alone);
     for (int32_t threads = 1; threads <= 2; threads++) ht_device_close(devices[threads]);

@@ -2,28 +2,21 @@
  * Joins pointwise steps over one space into groups, in one pass over the steps: a step joins the open groups whose results
  * it reads, or one that reads what it reads. A group is closed, and stands where its last member stood or later, as soon
  * as a step outside reads what it makes. So open groups never wait for each other, and each buffer has one writer.
- * A sum over the rows of what a group makes joins it too, so that nothing need be written for it.
+ * A sum over the rows of what a group makes joins it too, so that nothing need be written for it. A large value that is
+ * cheap to make, and that groups alone read, is written nowhere: each group that reads it makes it again, in registers.
  */
 #include <stdlib.h>
 #include <string.h>
 
-#include "plan/plan.h"
+#include "plan/fuse.h"
 
 #define OPEN_GROUPS 32
 /* A group that gets no new member for so many steps is closed: what it reads would stay in memory. */
 #define PATIENCE 64
 /* Below so many elements handing out the work costs more than the work: any step of the space may join. */
 #define SMALL 4096
-
-/* Axes of a value without those of size 1, by descending stride. */
-typedef struct space {
-    ht_dtype dtype;
-    int32_t rank, axis[HT_MAX_RANK];
-    int64_t count, dim[HT_MAX_RANK];
-} space;
-
 typedef struct open_group {
-    space space;
+    hti_space space;
     int32_t members; /* 0: free */
     int32_t step[HTI_GROUP_MEMBERS];
     int32_t sums, sum[HTI_GROUP_SUMS]; /* steps */
@@ -36,6 +29,8 @@ typedef struct fuser {
     open_group open[OPEN_GROUPS];
     int32_t *maker; /* by buffer: the open group that makes it, or HTI_NOWHERE */
     int32_t *uses;  /* by buffer: how often steps, outputs and commits read it */
+    hti_lazy *lazy;     /* by buffer */
+    int32_t now;    /* the step at work, of those that were there before */
     HTI_LIST(hti_step) emitted;
     bool short_of_memory;
 } fuser;
@@ -45,40 +40,14 @@ typedef struct fuser {
 static const hti_value *value_of(const fuser *f, int32_t value) { return &f->program->values.at[value]; }
 static const hti_step *step_of(const fuser *f, int32_t step) { return &f->program->steps.at[step]; }
 
-static bool same_space(const space *a, const space *b)
+static bool same_space(const hti_space *a, const hti_space *b)
 {
     return a->dtype == b->dtype && a->rank == b->rank &&
            memcmp(a->dim, b->dim, (size_t)a->rank * sizeof *a->dim) == 0;
 }
 
-bool hti_may_fuse(const ht_program *p, const hti_step *step)
-{
-    if (step->kind != HTI_STEP_OP || !step->kernel->pointwise || step->inputs > HTI_MEMBER_INPUTS) return false;
-    const hti_value *out = &p->values.at[step->out];
-    if ((out->dtype != HT_F32 && out->dtype != HT_F64) || out->view || ht_shape_count(out->shape) == 0) return false;
-    for (int32_t k = 0; k < step->inputs; k++)
-        if (p->values.at[step->in[k]].dtype != out->dtype) return false;
-    return true;
-}
-
-/* False if the step cannot be in a group. */
-static bool space_of(const fuser *f, const hti_step *step, space *s)
-{
-    if (!hti_may_fuse(f->program, step)) return false;
-    const hti_value *out = value_of(f, step->out);
-    *s = (space){.dtype = out->dtype, .count = ht_shape_count(out->shape)};
-    for (int32_t k = 0; k < out->shape.rank; k++) {
-        if (out->shape.dim[k] == 1) continue;
-        int32_t at = s->rank++;
-        for (; at > 0 && out->stride[s->axis[at - 1]] < out->stride[k]; at--) s->axis[at] = s->axis[at - 1];
-        s->axis[at] = k;
-    }
-    for (int32_t k = 0; k < s->rank; k++) s->dim[k] = out->shape.dim[s->axis[k]];
-    return true;
-}
-
 /* A value as input along the axes of a space, which are those of its shape. */
-static hti_group_input input_in(const space *s, const hti_value *value)
+static hti_group_input input_in(const hti_space *s, const hti_value *value)
 {
     hti_group_input input = {0};
     for (int32_t k = 0; k < s->rank; k++) {
@@ -87,17 +56,6 @@ static hti_group_input input_in(const space *s, const hti_value *value)
         input.size[k] = value->inside ? value->inside->size.dim[s->axis[k]] : s->dim[k];
     }
     return input;
-}
-
-static bool dense_in(const space *s, const hti_value *value)
-{
-    int64_t expected = 1;
-    if (value->inside) return false;
-    for (int32_t k = s->rank - 1; k >= 0; k--) {
-        if (value->stride[s->axis[k]] != expected) return false;
-        expected *= s->dim[k];
-    }
-    return true;
 }
 
 /* ---- the group that is handed to the backend ---- */
@@ -123,7 +81,7 @@ static bool same_input(const hti_group_input *a, const hti_group_input *b)
 }
 
 /* The number of an input, which is added if it is new: one buffer in one form is one input. */
-static int32_t input_of(const fuser *f, assembly *a, const space *s, int32_t value)
+static int32_t input_of(const fuser *f, assembly *a, const hti_space *s, int32_t value)
 {
     const hti_group_input input = input_in(s, value_of(f, value));
     int32_t k = 0;
@@ -141,8 +99,8 @@ static void add_member(const fuser *f, assembly *a, const open_group *g, int32_t
 {
     const hti_step *step = step_of(f, g->step[m]);
     hti_member *member = &a->group->member[m];
-    space s;
-    (void)space_of(f, step, &s);
+    hti_space s;
+    (void)hti_space_of(f->program, step, &s);
     *member = (hti_member){.op = step->op, .kernel = step->kernel, .attributes = step->attributes, .inputs = step->inputs};
     for (int32_t k = 0; k < step->inputs; k++) {
         int32_t maker = member_of(f, g, m, value_of(f, step->in[k])->buffer);
@@ -189,7 +147,8 @@ static void assign_places(const fuser *f, assembly *a, const open_group *g)
             const int32_t place = a->group->member[source].place;
             if (place >= 0) taken &= ~(UINT64_C(1) << place);
         }
-        if (f->uses[value_of(f, out)->buffer] > a->left[m] + sums_of(f, g, value_of(f, out)->buffer)) {
+        const int32_t buffer = value_of(f, out)->buffer;
+        if (f->uses[buffer] > a->left[m] + sums_of(f, g, buffer) || f->lazy[buffer].needed >= f->now) {
             a->out[a->group->outputs] = out;
             member->place = ~a->group->outputs++;
             continue;
@@ -228,7 +187,6 @@ static bool assemble(fuser *f, const open_group *g, hti_step *step)
                        .packed = HTI_NOWHERE, .packed_for = {HTI_NOWHERE, HTI_NOWHERE, HTI_NOWHERE},
                        .group = a.group, .group_out = a.out, .sums = sums, .recomputed = recomputed};
     f->program->facts.groups++;
-    f->program->facts.fused += g->members + g->sums;
     return true;
 }
 
@@ -306,7 +264,7 @@ static void merge_groups(fuser *f, int32_t into, int32_t from)
 }
 
 /* The open group that the step must join, since it reads its results; those that it cannot join are closed. */
-static int32_t join_makers(fuser *f, const hti_step *step, const space *s)
+static int32_t join_makers(fuser *f, const hti_step *step, const hti_space *s)
 {
     int32_t target = HTI_NOWHERE;
     for (int32_t k = 0; k < step->inputs; k++) {
@@ -314,7 +272,7 @@ static int32_t join_makers(fuser *f, const hti_step *step, const space *s)
         const int32_t maker = f->maker[value->buffer];
         if (maker == HTI_NOWHERE || hti_reads_packed(step, k)) continue;
         open_group *g = &f->open[maker];
-        const bool fits = s && same_space(s, &g->space) && dense_in(s, value);
+        const bool fits = s && same_space(s, &g->space) && hti_dense_in(s, value);
         if (fits && maker == target) continue;
         if (fits && target == HTI_NOWHERE && has_room(f, maker, HTI_NOWHERE, step)) {
             target = maker;
@@ -328,10 +286,10 @@ static int32_t join_makers(fuser *f, const hti_step *step, const space *s)
     return target;
 }
 
-static bool shares_input(const fuser *f, const open_group *g, const space *s, const hti_step *step)
+static bool shares_input(const fuser *f, const open_group *g, const hti_space *s, const hti_step *step)
 {
     for (int32_t k = 0; k < step->inputs; k++) {
-        if (!dense_in(s, value_of(f, step->in[k]))) continue;
+        if (!hti_dense_in(s, value_of(f, step->in[k]))) continue;
         for (int32_t m = 0; m < g->members; m++)
             for (int32_t i = 0; i < step_of(f, g->step[m])->inputs; i++)
                 if (value_of(f, step_of(f, g->step[m])->in[i])->buffer == value_of(f, step->in[k])->buffer) return true;
@@ -340,7 +298,7 @@ static bool shares_input(const fuser *f, const open_group *g, const space *s, co
 }
 
 /* An open group that the step may join, or a new one. */
-static int32_t find_group(fuser *f, const hti_step *step, const space *s)
+static int32_t find_group(fuser *f, const hti_step *step, const hti_space *s)
 {
     int32_t oldest = 0;
     for (int32_t i = 0; i < OPEN_GROUPS; i++) {
@@ -355,13 +313,6 @@ static int32_t find_group(fuser *f, const hti_step *step, const space *s)
     return oldest;
 }
 
-static hti_tensor described(const hti_value *value)
-{
-    hti_tensor t = {.dtype = value->dtype, .shape = value->shape};
-    memcpy(t.stride, value->stride, sizeof t.stride);
-    return t;
-}
-
 /* A sum over the rows of what an open group makes becomes a part of it; false if the step is none. */
 static bool take_sum(fuser *f, int32_t index)
 {
@@ -374,12 +325,12 @@ static bool take_sum(fuser *f, int32_t index)
     if (g->sums == HTI_GROUP_SUMS || member_of(f, g, g->members, from->buffer) == HTI_NOWHERE ||
         ht_shape_count(from->shape) != g->space.count || from->dtype != g->space.dtype)
         return false;
-    const hti_tensor x = described(from), y = described(to);
+    const hti_tensor x = hti_described(from), y = hti_described(to);
     const int64_t columns = f->program->backend->group_sum(&x, &y);
     if (columns == 0 || (g->sums > 0 && g->columns != columns)) return false;
     g->sum[g->sums++] = index;
     g->columns = columns;
-    g->touched = index;
+    g->touched = f->now;
     f->maker[to->buffer] = maker;
     return true;
 }
@@ -387,11 +338,11 @@ static bool take_sum(fuser *f, int32_t index)
 static void take_step(fuser *f, int32_t index)
 {
     const hti_step *step = step_of(f, index);
-    space s;
+    hti_space s;
     for (int32_t i = 0; i < OPEN_GROUPS; i++)
-        if (f->open[i].members > 0 && index - f->open[i].touched > PATIENCE) close_group(f, i);
+        if (f->open[i].members > 0 && f->now - f->open[i].touched > PATIENCE) close_group(f, i);
     if (take_sum(f, index)) return;
-    if (!space_of(f, step, &s)) {
+    if (!hti_space_of(f->program, step, &s)) {
         join_makers(f, step, NULL);
         emit(f, step);
         return;
@@ -400,35 +351,118 @@ static void take_step(fuser *f, int32_t index)
     if (target == HTI_NOWHERE) target = find_group(f, step, &s);
     open_group *g = &f->open[target];
     g->step[g->members++] = index;
-    g->touched = index;
+    g->touched = f->now;
     f->maker[value_of(f, step->out)->buffer] = target;
 }
 
-static void count_uses(fuser *f)
+/* ---- values that are made where they are read ---- */
+
+static bool is_lazy(const fuser *f, const hti_step *step)
+{
+    return step->out != HTI_NOWHERE && f->lazy[value_of(f, step->out)->buffer].step != HTI_NOWHERE;
+}
+
+static void take_step(fuser *f, int32_t index);
+
+static void make_inputs(fuser *f, int32_t index);
+
+/* A lazy value in an open group that the reader may join: it is made once more if there is none. */
+static int32_t made_for(fuser *f, int32_t value, const hti_step *reader)
+{
+    ht_program *p = f->program;
+    hti_lazy *l = &f->lazy[value_of(f, value)->buffer];
+    const int32_t open = l->value == HTI_NOWHERE ? HTI_NOWHERE : f->maker[value_of(f, l->value)->buffer];
+    if (open != HTI_NOWHERE && has_room(f, open, HTI_NOWHERE, reader)) return l->value;
+    hti_step *step = HTI_PUSH(p->steps); /* a copy: the definition stays as it is */
+    const int32_t index = p->steps.count - 1;
+    if (step) *step = p->steps.at[l->step];
+    if (step && l->value != HTI_NOWHERE) {
+        hti_buffer *buffer = HTI_PUSH(p->buffers);
+        hti_value *made = HTI_PUSH(p->values);
+        if (buffer && made) {
+            *buffer = (hti_buffer){.bytes = p->buffers.at[value_of(f, value)->buffer].bytes};
+            *made = p->values.at[value];
+            made->buffer = p->buffers.count - 1;
+            f->lazy[made->buffer].step = l->step;
+        }
+        step->out = made ? p->values.count - 1 : HTI_NOWHERE;
+        f->short_of_memory = f->short_of_memory || !buffer || !made;
+    }
+    f->short_of_memory = f->short_of_memory || !step;
+    if (f->short_of_memory) return value;
+    l->value = step->out;
+    make_inputs(f, index);
+    if (!f->short_of_memory) take_step(f, index);
+    return l->value;
+}
+
+/* Replaces a step's lazy inputs by what open groups make. Reads are counted at once: no group may be closed before. */
+static void make_inputs(fuser *f, int32_t index)
+{
+    const hti_step step = *step_of(f, index);
+    int32_t *in = hti_arena_array(&f->program->texts, step.inputs, sizeof *in);
+    f->short_of_memory = f->short_of_memory || !in;
+    for (int32_t k = 0; k < step.inputs && !f->short_of_memory; k++) {
+        const hti_lazy *l = &f->lazy[value_of(f, step.in[k])->buffer];
+        in[k] = l->step != HTI_NOWHERE ? made_for(f, step.in[k], &step) : step.in[k];
+        if (l->step != HTI_NOWHERE || is_lazy(f, &step)) f->uses[value_of(f, in[k])->buffer]++;
+    }
+    if (!f->short_of_memory) f->program->steps.at[index].in = in;
+}
+
+/* Room for what is made again: for each input of a step as many as are made for it. */
+static size_t most_buffers(const ht_program *p)
+{
+    size_t most = (size_t)p->buffers.count + 1;
+    for (int32_t s = 0; s < p->steps.count; s++) most += (size_t)p->steps.at[s].inputs * HTI_LAZY_OPS;
+    return most;
+}
+
+/* Finds lazy values, if any may be, and counts the uses of all others. */
+static void look_around(fuser *f, size_t buffers, bool lazily)
 {
     const ht_program *p = f->program;
-    for (int32_t i = 0; i < p->buffers.count; i++) f->maker[i] = HTI_NOWHERE;
-    for (int32_t s = 0; s < p->steps.count; s++)
-        for (int32_t k = 0; k < step_of(f, s)->inputs; k++)
-            f->uses[value_of(f, step_of(f, s)->in[k])->buffer] += !hti_reads_packed(step_of(f, s), k);
+    for (size_t i = 0; i < buffers; i++)
+        f->lazy[i] = (hti_lazy){.step = HTI_NOWHERE, .value = HTI_NOWHERE, .last = HTI_NOWHERE, .needed = HTI_NOWHERE};
+    if (lazily) hti_find_lazy(p, f->lazy, f->maker);
+    for (int32_t s = 0; s < p->steps.count; s++) {
+        const hti_step *step = step_of(f, s);
+        for (int32_t k = 0; k < step->inputs && !is_lazy(f, step); k++) {
+            const int32_t buffer = value_of(f, step->in[k])->buffer;
+            f->uses[buffer] += f->lazy[buffer].step == HTI_NOWHERE && !hti_reads_packed(step, k);
+        }
+    }
+    for (size_t i = 0; i < buffers; i++) f->maker[i] = HTI_NOWHERE;
     for (int32_t i = 0; i < p->outputs; i++) f->uses[value_of(f, p->output_values[i])->buffer]++;
     for (int32_t i = 0; i < p->commits.count; i++) f->uses[value_of(f, p->commits.at[i].value)->buffer]++;
 }
 
-ht_status hti_plan_fuse(ht_program *program, ht_error *error)
+static void take_all(fuser *f)
+{
+    const int32_t steps = f->program->steps.count;
+    for (f->now = 0; f->now < steps && !f->short_of_memory; f->now++) {
+        if (is_lazy(f, step_of(f, f->now))) continue;
+        make_inputs(f, f->now);
+        if (!f->short_of_memory) take_step(f, f->now);
+    }
+    for (int32_t i = 0; i < OPEN_GROUPS && !f->short_of_memory; i++)
+        if (f->open[i].members > 0) close_group(f, i);
+    f->program->facts.fused += steps - f->emitted.count + f->program->facts.groups;
+}
+
+ht_status hti_plan_fuse(ht_program *program, bool lazily, ht_error *error)
 {
     if (!program->backend->run_group || program->check) return HT_OK;
-    const size_t buffers = (size_t)program->buffers.count + 1;
+    const size_t buffers = most_buffers(program);
     fuser *f = calloc(1, sizeof *f);
     if (!f) return ht_fail(error, HT_ENOMEM, "plan: the system gave no memory for the plan");
     f->program = program;
     f->maker = calloc(buffers, sizeof *f->maker);
     f->uses = calloc(buffers, sizeof *f->uses);
-    f->short_of_memory = !f->maker || !f->uses;
-    if (!f->short_of_memory) count_uses(f);
-    for (int32_t s = 0; s < program->steps.count && !f->short_of_memory; s++) take_step(f, s);
-    for (int32_t i = 0; i < OPEN_GROUPS && !f->short_of_memory; i++)
-        if (f->open[i].members > 0) close_group(f, i);
+    f->lazy = calloc(buffers, sizeof *f->lazy);
+    f->short_of_memory = !f->maker || !f->uses || !f->lazy;
+    if (!f->short_of_memory) look_around(f, buffers, lazily);
+    if (!f->short_of_memory) take_all(f);
     const bool fits = !f->short_of_memory;
     if (fits) {
         hti_step *before = program->steps.at;
@@ -440,6 +474,7 @@ ht_status hti_plan_fuse(ht_program *program, ht_error *error)
     free(f->emitted.at);
     free(f->maker);
     free(f->uses);
+    free(f->lazy);
     free(f);
     return fits ? HT_OK : ht_fail(error, HT_ENOMEM, "plan: the system gave no memory for the plan");
 }

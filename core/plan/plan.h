@@ -158,14 +158,13 @@ ht_status hti_plan_build(ht_program *program, const ht_tape *tape, ht_vars outpu
 ht_status hti_plan_views(ht_program *program, ht_error *error);
 /* Moves steps that nothing but outputs and commits waits for to the end, where that saves memory. */
 ht_status hti_plan_late(ht_program *program, ht_error *error);
-/* Moves pointwise steps that are read much later to their first reader, where that saves memory or costs none. */
-ht_status hti_plan_sink(ht_program *program, ht_error *error);
 /* Steps that are marked go behind all others, each kind in its order; how many are not marked, or -1 without memory. */
 int32_t hti_steps_last(ht_program *program, const bool *last);
-/* Whether a step may be part of a group. */
-bool hti_may_fuse(const ht_program *program, const hti_step *step);
-/* Joins pointwise steps into groups. Steps may change places, but each stays after those whose results it reads. */
-ht_status hti_plan_fuse(ht_program *program, ht_error *error);
+/*
+ * Joins pointwise steps into groups. Steps may change places, but each stays after those whose results it reads. lazily:
+ * groups make what is cheap once more instead of reading it, which may keep other values for longer.
+ */
+ht_status hti_plan_fuse(ht_program *program, bool lazily, ht_error *error);
 /* Moves updates of stores into the commit section, where they write in place. Begins anew if the steps changed since. */
 ht_status hti_plan_commit(ht_program *program, ht_error *error);
 /* The commit section, lifetimes, and by them offsets in one arena, which is not allocated yet. */

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "plan/plan.h"
+#include "plan/fuse.h"
 
 typedef struct viewer {
     ht_program *p;
@@ -35,10 +35,11 @@ static void mark(viewer *v)
         if (may_be_view(v, &p->steps.at[s])) v->maker[value_at(v, p->steps.at[s].out)->buffer] = s;
     for (int32_t s = 0; s < p->steps.count; s++) {
         const hti_step *step = &p->steps.at[s];
+        hti_space space;
         for (int32_t k = 0; k < step->inputs; k++) {
             const int32_t maker = v->maker[value_at(v, step->in[k])->buffer];
             if (maker == HTI_NOWHERE) continue;
-            if (!hti_may_fuse(p, step) || step->in[k] != p->steps.at[maker].out) read_otherwise(v, step->in[k]);
+            if (!hti_space_of(p, step, &space) || step->in[k] != p->steps.at[maker].out) read_otherwise(v, step->in[k]);
         }
     }
     for (int32_t i = 0; i < p->outputs; i++) read_otherwise(v, p->output_values[i]);
