@@ -18,6 +18,7 @@ enum { VALUES = 96, OUTPUTS = 6, STEPS = 3 };
 
 static ht_device *devices[3]; /* by number of threads */
 static int32_t sums_in_groups, sums_alone; /* of the programs on one thread */
+static int32_t parts, framed_parts;         /* that groups read of larger values; and in zeros */
 
 /* ---- random graphs ---- */
 
@@ -156,6 +157,12 @@ static void count_sums(const ht_program *p)
 {
     for (int32_t s = 0; s < p->steps.count; s++) {
         const hti_step *step = &p->steps.at[s];
+        for (int32_t k = 0; step->group && k < step->inputs; k++) {
+            const hti_value *value = &p->values.at[step->in[k]];
+            const bool whole = value->inside && ht_shape_equal(value->inside->size, value->shape);
+            parts += whole;
+            framed_parts += value->inside && !whole;
+        }
         sums_in_groups += step->group ? step->group->sums : 0;
         sums_alone += step->kind == HTI_STEP_OP && step->op->id == HTI_OP_sum_to;
     }
@@ -402,6 +409,8 @@ int main(void)
     test_lazy();
     tap_ok(sums_in_groups > 100 && sums_alone > 100, "%d sums are parts of groups, %d stand alone", (int)sums_in_groups,
            (int)sums_alone);
+    tap_ok(parts > 100 && framed_parts > 100, "groups read %d parts of larger values, and %d in zeros", (int)parts,
+           (int)framed_parts);
     for (int32_t threads = 1; threads <= 2; threads++) ht_device_close(devices[threads]);
     return tap_done();
 }

@@ -1,7 +1,10 @@
 /*
  * Inputs of groups that are parts of larger values, or stand in zeros: a tile of them is copied side by side into a register,
- * plane by plane and row by row, unless it lies side by side where it is.
+ * plane by plane and row by row, unless it lies side by side where it is. Zeros that the tile before had at the same places
+ * are not written again.
  */
+#include <string.h>
+
 #include "backend/cpu/cpu.h"
 #include "backend/cpu/loops.h"
 
@@ -55,12 +58,6 @@ static void pick(char *to, const char *from, int64_t n, int64_t stride, int64_t 
         for (int64_t i = 0; i < n; i++) ((double *)to)[i] = ((const double *)from)[i * stride];
 }
 
-/* Of tiles memset would ask the processor for a string operation, which takes longer. */
-static void zero(char *to, int64_t n)
-{
-    HTI_EACH(to[i] = 0);
-}
-
 typedef struct range {
     int64_t begin, end;
 } range;
@@ -93,10 +90,11 @@ static void copy_part(const hti_gather *g, const part *p, char *to)
         hti_copy_rows(&copy);
         return;
     }
-    for (int64_t i = 0; i < p->planes; i++)
-        for (int64_t k = 0; k < copy.rows; k++)
-            pick(copy.to + i * copy.to_plane + k * copy.to_step, copy.from + i * copy.from_plane + k * copy.from_step,
-                 c.end - c.begin, stride, g->bytes);
+    for (int64_t i = 0; i < p->planes * copy.rows; i++) {
+        const int64_t line = i % copy.rows, at = i / copy.rows;
+        pick(copy.to + at * copy.to_plane + line * copy.to_step, copy.from + at * copy.from_plane + line * copy.from_step,
+             c.end - c.begin, stride, g->bytes);
+    }
 }
 
 /* How many planes of at most `most` follow at one distance from the walk's position, all of them there or none. */
@@ -122,7 +120,7 @@ char *hti_gather_at(const hti_gather *g, int64_t at, int64_t n, int64_t before, 
     if (!g->padded && column + n <= length && g->stride[row] == 1)
         return g->data + (walk.offset + line * g->stride[row - 1] + column) * g->bytes;
     const bool zeros_stay = g->plane > 0 && before > 0 && before % g->plane == 0 && at % g->plane == 0;
-    if (g->padded && !zeros_stay) zero(memory, n * g->bytes);
+    if (g->padded && !zeros_stay) memset(memory, 0, (size_t)(n * g->bytes));
     for (char *to = memory; n > 0;) {
         bool inside;
         part p = {.line = line, .column = column, .lines = 1, .columns = length};
