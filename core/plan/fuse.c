@@ -15,6 +15,8 @@
 #define PATIENCE 64
 /* Below so many elements handing out the work costs more than the work: any step of the space may join. */
 #define SMALL 4096
+/* From so many elements on a step alone is a group too: a group knows how to write what no cache holds. */
+#define LARGE 1048576
 typedef struct open_group {
     hti_space space;
     int32_t members; /* 0: free */
@@ -186,7 +188,7 @@ static bool assemble(fuser *f, const open_group *g, hti_step *step)
                        .inputs = a.group->inputs, .in = a.in, .out = HTI_NOWHERE, .scratch = HTI_NOWHERE,
                        .packed = HTI_NOWHERE, .packed_for = {HTI_NOWHERE, HTI_NOWHERE, HTI_NOWHERE},
                        .group = a.group, .group_out = a.out, .sums = sums, .recomputed = recomputed};
-    f->program->facts.groups++;
+    f->program->facts.groups += g->members + g->sums > 1;
     return true;
 }
 
@@ -213,7 +215,8 @@ static void close_group(fuser *f, int32_t index)
     for (int32_t m = 0; m < g->members; m++) f->maker[value_of(f, step_of(f, g->step[m])->out)->buffer] = HTI_NOWHERE;
     for (int32_t k = 0; k < g->sums; k++) f->maker[value_of(f, step_of(f, g->sum[k])->out)->buffer] = HTI_NOWHERE;
     hti_step step;
-    if (g->members == 1 && g->sums == 0 && !reads_part(f, step_of(f, g->step[0]))) emit(f, step_of(f, g->step[0]));
+    const bool alone = g->members == 1 && g->sums == 0 && g->space.count < LARGE && !reads_part(f, step_of(f, g->step[0]));
+    if (alone) emit(f, step_of(f, g->step[0]));
     else if (assemble(f, g, &step)) emit(f, &step);
     else f->short_of_memory = true;
     g->members = g->sums = 0;

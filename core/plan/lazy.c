@@ -63,7 +63,7 @@ static bool cheap(const hti_op *op)
 {
     switch (op->id) {
     case HTI_OP_stop: case HTI_OP_affine: case HTI_OP_add: case HTI_OP_sub: case HTI_OP_mul: case HTI_OP_square:
-    case HTI_OP_leaky_relu: case HTI_OP_leaky_gate: case HTI_OP_positive: case HTI_OP_abs: case HTI_OP_greater:
+    case HTI_OP_leaky_relu: case HTI_OP_leaky_gate: case HTI_OP_positive: case HTI_OP_abs: case HTI_OP_greater: case HTI_OP_where:
         return true;
     default: return false;
     }

@@ -12,7 +12,7 @@ const char *const hti_work_names[HTI_WORKS] = {"convolutions and products", "poi
 const char *hti_step_name(const hti_step *step)
 {
     if (step->kind == HTI_STEP_COPY) return "reorder";
-    if (step->kind == HTI_STEP_GROUP) return "fused";
+    if (step->kind == HTI_STEP_GROUP && step->group->members + step->group->sums > 1) return "fused";
     return step->kind == HTI_STEP_PACK ? "pack" : step->op->name;
 }
 
