@@ -223,6 +223,31 @@ static void check_layers(void)
     }
 }
 
+/* Few places and many weights: chunks of channels that do not come out even, two blocks of rows, one to three axes. */
+static void check_deep(void)
+{
+    static const conv_case deep[] = {
+        {1, 1, 3, 72, 128, {12}, {8}, {2}, {3}, {1}, 0, 0},
+        {2, 1, 5, 56, 96, {16, 15}, {6, 7}, {2, 2}, {2, 3}, {1, 1}, 0, 0},
+        {2, 1, 2, 128, 64, {5, 4}, {3, 3}, {1, 1}, {2, 1}, {2, 1}, 0, 0},
+        {2, 1, 2, 48, 80, {2, 2}, {8, 8}, {2, 2}, {3, 3}, {1, 1}, 0, 0},
+        {3, 1, 2, 32, 48, {4, 4, 6}, {4, 3, 4}, {2, 1, 2}, {1, 1, 1}, {1, 1, 1}, 0, 0},
+    };
+    if (!hti_conv_deep.prepare) {
+        tap_skip("products with the weights as they lie are not in this build");
+        return;
+    }
+    for (int32_t i = 0; i < COUNT(deep); i++) {
+        conv_plan p;
+        ht_error error = {0};
+        ht_status status = conv_plan_make(&p, &deep[i], HTI_CONV_TO_WEIGHT, HT_F32, NULL, 2, &error);
+        tap_ok(status == HT_OK && strstr(p.choice.algorithm, "as they lie") && p.choice.packed_bytes[1] == 0,
+               "deep case %d is taken without packing", i);
+        if (status == HT_OK) conv_plan_free(&p);
+        check_case(&deep[i]);
+    }
+}
+
 /* Strides that no fast method takes are computed all the same. */
 static void check_strides(void)
 {
@@ -291,6 +316,7 @@ int main(void)
 {
     check_cases();
     check_layers();
+    check_deep();
     check_strides();
     check_keys();
     return tap_done();

@@ -1,6 +1,7 @@
 /*
  * Convolution and matrix product on the CPU: the four kernels of the backend's table, and the seam between them and
- * their methods (oneDNN direct or Winograd, im2col + GEMM, reference loops). A method looks at a problem and takes it or leaves it.
+ * their methods (oneDNN direct or Winograd, products with the weights as they lie, im2col + GEMM, reference loops). A method
+ * looks at a problem and takes it or leaves it.
  */
 #ifndef HTI_CPU_CONV_H
 #define HTI_CPU_CONV_H
@@ -40,7 +41,7 @@ typedef struct hti_conv_method {
     void (*release)(void *own);
 } hti_conv_method;
 
-extern const hti_conv_method hti_conv_winograd, hti_conv_onednn, hti_conv_gemm, hti_conv_reference;
+extern const hti_conv_method hti_conv_winograd, hti_conv_deep, hti_conv_onednn, hti_conv_gemm, hti_conv_reference;
 
 /* What the three kernels' `prepare` does, with one method given, or with the first that takes it (NULL). */
 ht_status hti_conv_prepare(const hti_conv_method *method, hti_conv_face face, const void *attributes,

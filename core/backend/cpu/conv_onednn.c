@@ -326,11 +326,26 @@ static bool rounding_pays(const hti_conv_problem *p)
     return p->face != HTI_CONV_TO_WEIGHT || f->batch * f->out[0] * f->out[1] * f->out[2] >= BF16_PLACES;
 }
 
+/* Whether every place of x belongs to one tap of one place of y: then a product of matrices needs no more gathering than
+ * moving rows, and beats oneDNN's gradients. */
+static bool tiles(const hti_conv_frame *f)
+{
+    int64_t taps = 1;
+    bool tiled = true;
+    for (int32_t k = 0; k < 3; k++) {
+        taps *= f->kernel[k];
+        tiled = tiled && f->kernel[k] == f->step[k] && f->pad[k] == 0 && f->dilation[k] == 1;
+    }
+    return tiled && taps > 1 && f->groups == 1;
+}
+
 static ht_status prepare_onednn(const hti_conv_problem *p, void **own, hti_choice *choice)
 {
     if (p->dtype != HT_F32 || !p->usual) return HT_EUNSUPPORTED;
     /* To one channel oneDNN is no better than a dot product in every lane; GEMM is. */
     if (p->frame.filters == 1 && p->frame.channels > 1 && p->face != HTI_CONV_TO_INPUT) return HT_EUNSUPPORTED;
+    if (tiles(&p->frame) && p->face != HTI_CONV_FORWARD && !p->rounded && p->frame.channels >= BLOCK_CHANNELS)
+        return HT_EUNSUPPORTED;
     for (int32_t k = 0; k < 3; k++) { /* oneDNN infers the size of y, so it must be the usual one */
         const hti_conv_frame *f = &p->frame;
         int64_t room = f->image[k] + 2 * f->pad[k] - f->dilation[k] * (f->kernel[k] - 1) - 1;

@@ -162,9 +162,8 @@ static int64_t packed_at(const hti_weight_layout *l, const piece *c, int64_t s, 
     return l->group_at[c->group] + l->slow_at[c->slow + s] + l->tap_at[c->tap + t];
 }
 
-/* tile[t][i] = from[i][t] for n runs; by blocks of 4x4, which stay in registers. What comes next lies `ahead`: runs are too
- * short for the processor to see it coming. */
-static void load_lanes(const float *from, int64_t ahead, int64_t step, int64_t n, int64_t lanes, float *tile)
+/* By blocks of 4x4, which stay in registers. */
+void hti_tile_from_rows(const float *from, int64_t ahead, int64_t step, int64_t n, int64_t lanes, float *tile)
 {
     const int64_t whole = n / 4 * 4, most = lanes / 4 * 4;
     for (int64_t i = 0; i < most; i += 4)
@@ -180,7 +179,7 @@ static void load_lanes(const float *from, int64_t ahead, int64_t step, int64_t n
         for (int64_t i = t < whole ? most : 0; i < lanes; i++) tile[t * lanes + i] = from[i * step + t];
 }
 
-static void store_lanes(const float *tile, int64_t step, int64_t n, int64_t lanes, float *to)
+void hti_tile_to_rows(const float *tile, int64_t step, int64_t n, int64_t lanes, float *to)
 {
     const int64_t whole = n / 4 * 4, most = lanes / 4 * 4;
     for (int64_t i = 0; i < most; i += 4)
@@ -247,8 +246,8 @@ static void pack_piece(const packing *k, const piece *c, float *tile)
     const float *from = k->from + c->group * l->group_step + c->lane * l->fast_step + c->slow * l->slow_step + c->tap;
     int64_t rows = rows_of(l, c), n = c->slows * c->taps / rows;
     for (int64_t r = 0; r < rows; r++)
-        load_lanes(from + r * l->slow_step, rows > 1 ? l->slow_step : 8 * l->fast_step, l->fast_step, n, c->lanes,
-                   tile + r * n * c->lanes);
+        hti_tile_from_rows(from + r * l->slow_step, rows > 1 ? l->slow_step : 8 * l->fast_step, l->fast_step, n, c->lanes,
+                           tile + r * n * c->lanes);
     if (l->narrow) {
         put_narrow(k, c, tile);
         return;
@@ -270,7 +269,7 @@ static void unpack_piece(const packing *k, const piece *c, float *tile)
     float *to = (float *)k->to + c->group * l->group_step + c->lane * l->fast_step + c->slow * l->slow_step + c->tap;
     int64_t rows = rows_of(l, c), n = c->slows * c->taps / rows;
     for (int64_t r = 0; r < rows; r++)
-        store_lanes(tile + r * n * c->lanes, l->fast_step, n, c->lanes, to + r * l->slow_step);
+        hti_tile_to_rows(tile + r * n * c->lanes, l->fast_step, n, c->lanes, to + r * l->slow_step);
 }
 
 /* One task is one group, one run of lanes and a part of the slow axis. */

@@ -37,4 +37,11 @@ void hti_weight_pack(const hti_weight_layout *layout, const float *w, void *pack
 void hti_weight_unpack(const hti_weight_layout *layout, float *packed, int64_t step, int32_t slices, float *w,
                        int32_t threads);
 
+/*
+ * Between a tile[n][lanes], which stays in the first cache, and `lanes` rows of n numbers, each `step` after the one before.
+ * What is read next lies `ahead`: rows are too short for the processor to see it coming.
+ */
+void hti_tile_from_rows(const float *rows, int64_t ahead, int64_t step, int64_t n, int64_t lanes, float *tile);
+void hti_tile_to_rows(const float *tile, int64_t step, int64_t n, int64_t lanes, float *rows);
+
 #endif
