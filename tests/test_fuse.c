@@ -285,7 +285,8 @@ static void test_lazy(void)
 {
     const int64_t count = 64 * 16411;
     double *numbers = malloc((size_t)count * sizeof *numbers);
-    float *in = malloc((size_t)count * sizeof *in), *one = malloc((size_t)count * sizeof *in), *other = malloc((size_t)count * sizeof *in);
+    float *in = malloc((size_t)count * sizeof *in);
+    float *one = malloc((size_t)count * sizeof *in), *other = malloc((size_t)count * sizeof *in);
     kit_fill(numbers, count, 3, -2, 2);
     for (int64_t i = 0; i < count; i++) in[i] = (float)numbers[i];
     ht_program *plain = normalised(1, 1, in, count), *fused = normalised(2, 0, in, count);

@@ -365,8 +365,6 @@ static bool is_lazy(const fuser *f, const hti_step *step)
     return step->out != HTI_NOWHERE && f->lazy[value_of(f, step->out)->buffer].step != HTI_NOWHERE;
 }
 
-static void take_step(fuser *f, int32_t index);
-
 static void make_inputs(fuser *f, int32_t index);
 
 /* A lazy value in an open group that the reader may join: it is made once more if there is none. */

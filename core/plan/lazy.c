@@ -63,7 +63,8 @@ static bool cheap(const hti_op *op)
 {
     switch (op->id) {
     case HTI_OP_stop: case HTI_OP_affine: case HTI_OP_add: case HTI_OP_sub: case HTI_OP_mul: case HTI_OP_square:
-    case HTI_OP_leaky_relu: case HTI_OP_leaky_gate: case HTI_OP_positive: case HTI_OP_abs: case HTI_OP_greater: case HTI_OP_where:
+    case HTI_OP_leaky_relu: case HTI_OP_leaky_gate: case HTI_OP_positive: case HTI_OP_abs: case HTI_OP_greater:
+    case HTI_OP_where:
         return true;
     default: return false;
     }
@@ -108,7 +109,7 @@ static bool add_leaves(const finder *f, hti_lazy *l, int32_t buffer)
         const int32_t leaf = whole ? buffer : from->leaf[n];
         int32_t k = 0;
         while (k < l->leaves && l->leaf[k] != leaf) k++;
-        if (k == HTI_LAZY_LEAVES || f->program->buffers.at[leaf].state) return false; /* a store may change before a late reader */
+        if (k == HTI_LAZY_LEAVES || f->program->buffers.at[leaf].state) return false; /* for stores to be written in place */
         if (k == l->leaves) l->leaf[l->leaves++] = leaf;
     }
     return l->ops <= HTI_LAZY_OPS;
