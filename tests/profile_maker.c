@@ -28,7 +28,7 @@ static ht_program *make(ht_device *device, ht_store *store, ht_error *error)
     }
     for (int i = 0; i < NAMES; i++) ht_scope_pop(tape);
     for (int i = 0; i < 24; i++) ht_scope_push(tape, "deep");
-    ht_var loss = ht_sum(ht_square(y));
+    ht_var loss = ht_sum(ht_square(ht_avg_pool(y, .kernel = ht_all(2))));
     ht_vars gradient = ht_grad(loss, ht_list(x));
     ht_write_one(store, "state", gradient.at[0]);
     ht_program *program = ht_compile(tape, device, ht_list(loss), .error = error, .profile = 1);

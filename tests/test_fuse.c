@@ -18,6 +18,7 @@ enum { VALUES = 96, OUTPUTS = 6, STEPS = 3 };
 
 static ht_device *devices[3]; /* by number of threads */
 static int32_t sums_in_groups, sums_alone; /* of the programs on one thread */
+static int32_t parts, framed_parts;         /* that groups read of larger values; and in zeros */
 
 /* ---- random graphs ---- */
 
@@ -57,11 +58,33 @@ static ht_var reshaped(graph *g)
     return ht_reshape(ht_scale(ht_reshape(any(g), HT_SHAPE(count)), 0.75), g->shape);
 }
 
+/* A block of a value, computed with, and zeros around it. */
+static ht_var framed(graph *g)
+{
+    ht_shape start = g->shape, size = g->shape, behind = g->shape;
+    for (int32_t k = 0; k < g->shape.rank; k++) {
+        start.dim[k] = draw(g, 2) ? 0 : draw(g, (int32_t)g->shape.dim[k]);
+        behind.dim[k] = draw(g, 2) ? 0 : draw(g, (int32_t)(g->shape.dim[k] - start.dim[k]));
+        size.dim[k] = g->shape.dim[k] - start.dim[k] - behind.dim[k];
+    }
+    const ht_var part = ht_slice(any(g), start, size);
+    return ht_add(ht_pad(draw(g, 2) ? ht_scale(part, 0.5) : part, start, behind), ht_scale(any(g), 0.5));
+}
+
+/* A part that reaches over the seam of two values. */
+static ht_var seam(graph *g)
+{
+    const int32_t axis = draw(g, g->shape.rank);
+    ht_shape start = {.rank = g->shape.rank};
+    start.dim[axis] = draw(g, (int32_t)g->shape.dim[axis] + 1);
+    return ht_scale(ht_slice(ht_concat(axis, ht_list(any(g), any(g))), start, g->shape), 0.9);
+}
+
 /* Every result stays within a few units of 0, so that check mode finds no infinity. */
 static ht_var next(graph *g)
 {
     ht_var a = any(g), b = any(g);
-    switch (draw(g, 18)) {
+    switch (draw(g, 20)) {
     case 0: return ht_scale(ht_add(a, b), 0.5);
     case 1: return ht_scale(ht_sub(a, b), 0.5);
     case 2: return ht_mul(a, ht_tanh(b));
@@ -78,6 +101,8 @@ static ht_var next(graph *g)
     case 13: return ht_mul(ht_tanh(ht_mean_to(a, HT_SHAPE(1))), b);
     case 14: return reshaped(g);
     case 15: return ht_mul(ht_slice(a, (ht_shape){.rank = g->shape.rank}, g->shape), ht_cos(b));
+    case 16: return framed(g);
+    case 17: return seam(g);
     default: return ht_scale(repeated(g), 0.5);
     }
 }
@@ -123,6 +148,12 @@ static void count_sums(const ht_program *p)
 {
     for (int32_t s = 0; s < p->steps.count; s++) {
         const hti_step *step = &p->steps.at[s];
+        for (int32_t k = 0; step->group && k < step->inputs; k++) {
+            const hti_value *value = &p->values.at[step->in[k]];
+            const bool whole = value->inside && ht_shape_equal(value->inside->size, value->shape);
+            parts += whole;
+            framed_parts += value->inside && !whole;
+        }
         sums_in_groups += step->group ? step->group->sums : 0;
         sums_alone += step->kind == HTI_STEP_OP && step->op->id == HTI_OP_sum_to;
     }
@@ -342,6 +373,8 @@ int main(void)
     test_lazy();
     tap_ok(sums_in_groups > 100 && sums_alone > 100, "%d sums are parts of groups, %d stand alone", (int)sums_in_groups,
            (int)sums_alone);
+    tap_ok(parts > 100 && framed_parts > 100, "groups read %d parts of larger values, and %d in zeros", (int)parts,
+           (int)framed_parts);
     for (int32_t threads = 1; threads <= 2; threads++) ht_device_close(devices[threads]);
     return tap_done();
 }

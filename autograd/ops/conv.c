@@ -99,11 +99,18 @@ static ht_var transpose_conv_input(const hti_call *c, int32_t input, ht_var x)
                       : emit(HTI_OP_conv_weight, attributes_of(c), x, c->in[0], c->where);
 }
 
-/* in x: conv_input(g, w); in g: conv(x, w), with w the cotangent */
+/* in x: conv_input(g, w); in g: conv(x, w), with w the cotangent. A number before a cotangent that is larger comes behind. */
 static ht_var transpose_conv_weight(const hti_call *c, int32_t input, ht_var w)
 {
-    return input == 0 ? emit(HTI_OP_conv_input, attributes_of(c), c->in[1], w, c->where)
-                      : emit(HTI_OP_conv, attributes_of(c), c->in[0], w, c->where);
+    double factor = 1;
+    if (hti_is(w, HTI_OP_affine) && ht_shape_count(ht_var_shape(w)) > ht_shape_count(hti_in_shape(c, input))) {
+        const hti_affine_attributes *outside = hti_node_of(w)->attributes;
+        factor = outside->term == 0 ? outside->factor : 1;
+        w = outside->term == 0 ? hti_node_of(w)->in[0] : w;
+    }
+    const ht_var part = input == 0 ? emit(HTI_OP_conv_input, attributes_of(c), c->in[1], w, c->where)
+                                   : emit(HTI_OP_conv, attributes_of(c), c->in[0], w, c->where);
+    return ht_affine_(part, factor, 0, c->where);
 }
 
 /* ---- recording ---- */

@@ -89,6 +89,7 @@ typedef struct hti_member {
 typedef struct hti_group_input {
     const void *data;
     int64_t stride[HT_MAX_RANK];
+    int64_t first[HT_MAX_RANK], size[HT_MAX_RANK]; /* the block of the space that data holds: around it are zeros */
 } hti_group_input;
 
 /* The sum over rows of a member's result, which is seen as a matrix of so many columns: made tile by tile. */

@@ -70,14 +70,19 @@ static bool updates(const committer *c, const hti_step *step)
     return all;
 }
 
-/* Whether it keeps about as little: what it reads must live to the end, where its results need no memory. */
+/*
+ * Whether it keeps about as little: what it reads must live to the end, where its results need no memory. A part of a value
+ * counts for itself: others read the rest.
+ */
 static bool saves(const committer *c, const hti_step *step)
 {
     size_t kept = 0, saved = 0;
     for (int32_t k = 0; k < results(step); k++) saved += buffer_of(c->p, result(step, k))->bytes;
     for (int32_t k = 0; k < step->inputs; k++) {
         const hti_buffer *buffer = buffer_of(c->p, step->in[k]);
-        if (!buffer->fixed) kept += buffer->bytes;
+        const hti_value *value = &c->p->values.at[step->in[k]];
+        const size_t part = (size_t)ht_shape_count(value->shape) * ht_dtype_bytes(value->dtype);
+        if (!buffer->fixed) kept += value->inside && part < buffer->bytes ? part : buffer->bytes;
     }
     return kept <= saved + saved / 8;
 }

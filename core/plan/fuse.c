@@ -48,11 +48,16 @@ static bool same_space(const hti_space *a, const hti_space *b)
            memcmp(a->dim, b->dim, (size_t)a->rank * sizeof *a->dim) == 0;
 }
 
-/* Strides along the axes of a space, which are those of this value's shape. */
-static void strides_in(const hti_space *s, const hti_value *value, int64_t stride[HT_MAX_RANK])
+/* A value as input along the axes of a space, which are those of its shape. */
+static hti_group_input input_in(const hti_space *s, const hti_value *value)
 {
-    memset(stride, 0, sizeof(int64_t) * HT_MAX_RANK);
-    for (int32_t k = 0; k < s->rank; k++) stride[k] = value->stride[s->axis[k]];
+    hti_group_input input = {0};
+    for (int32_t k = 0; k < s->rank; k++) {
+        input.stride[k] = value->stride[s->axis[k]];
+        input.first[k] = value->inside ? value->inside->start.dim[s->axis[k]] : 0;
+        input.size[k] = value->inside ? value->inside->size.dim[s->axis[k]] : s->dim[k];
+    }
+    return input;
 }
 
 /* ---- the group that is handed to the backend ---- */
@@ -71,17 +76,22 @@ static int32_t member_of(const fuser *f, const open_group *g, int32_t members, i
     return HTI_NOWHERE;
 }
 
+static bool same_input(const hti_group_input *a, const hti_group_input *b)
+{
+    return memcmp(a->stride, b->stride, sizeof a->stride) == 0 && memcmp(a->first, b->first, sizeof a->first) == 0 &&
+           memcmp(a->size, b->size, sizeof a->size) == 0;
+}
+
 /* The number of an input, which is added if it is new: one buffer in one form is one input. */
 static int32_t input_of(const fuser *f, assembly *a, const hti_space *s, int32_t value)
 {
-    int64_t stride[HT_MAX_RANK];
-    strides_in(s, value_of(f, value), stride);
+    const hti_group_input input = input_in(s, value_of(f, value));
     int32_t k = 0;
     for (; k < a->group->inputs; k++)
         if (value_of(f, a->in[k])->buffer == value_of(f, value)->buffer &&
-            memcmp(a->group->input[k].stride, stride, sizeof stride) == 0)
+            value_of(f, a->in[k])->offset == value_of(f, value)->offset && same_input(&a->group->input[k], &input))
             return k;
-    memcpy(a->group->input[k].stride, stride, sizeof stride);
+    a->group->input[k] = input;
     a->in[k] = value;
     a->group->inputs++;
     return k;
@@ -191,13 +201,22 @@ static void emit(fuser *f, const hti_step *step)
     else f->short_of_memory = true;
 }
 
+/* Kernels of single ops know nothing of parts, and of zeros around what they read. */
+static bool reads_part(const fuser *f, const hti_step *step)
+{
+    bool any = false;
+    for (int32_t k = 0; k < step->inputs; k++) any = any || value_of(f, step->in[k])->inside;
+    return any;
+}
+
 static void close_group(fuser *f, int32_t index)
 {
     open_group *g = &f->open[index];
     for (int32_t m = 0; m < g->members; m++) f->maker[value_of(f, step_of(f, g->step[m])->out)->buffer] = HTI_NOWHERE;
     for (int32_t k = 0; k < g->sums; k++) f->maker[value_of(f, step_of(f, g->sum[k])->out)->buffer] = HTI_NOWHERE;
     hti_step step;
-    if (g->members == 1 && g->sums == 0 && g->space.count < LARGE) emit(f, step_of(f, g->step[0]));
+    const bool alone = g->members == 1 && g->sums == 0 && g->space.count < LARGE && !reads_part(f, step_of(f, g->step[0]));
+    if (alone) emit(f, step_of(f, g->step[0]));
     else if (assemble(f, g, &step)) emit(f, &step);
     else f->short_of_memory = true;
     g->members = g->sums = 0;
@@ -429,7 +448,7 @@ static void take_all(fuser *f)
     }
     for (int32_t i = 0; i < OPEN_GROUPS && !f->short_of_memory; i++)
         if (f->open[i].members > 0) close_group(f, i);
-    f->program->facts.fused = steps - f->emitted.count + f->program->facts.groups;
+    f->program->facts.fused += steps - f->emitted.count + f->program->facts.groups;
 }
 
 ht_status hti_plan_fuse(ht_program *program, bool lazily, ht_error *error)

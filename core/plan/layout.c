@@ -253,8 +253,11 @@ static void fill_tensor(const ht_program *p, const hti_step *step, int32_t index
 static ht_status fill_step(ht_program *p, hti_step *step, ht_error *error)
 {
     if (step->kind == HTI_STEP_GROUP) {
-        for (int32_t k = 0; k < step->inputs; k++)
-            step->group->input[k].data = address(p, p->values.at[step->in[k]].buffer);
+        for (int32_t k = 0; k < step->inputs; k++) {
+            const hti_value *value = &p->values.at[step->in[k]];
+            const int64_t offset = value->offset * (int64_t)ht_dtype_bytes(value->dtype);
+            step->group->input[k].data = (char *)address(p, value->buffer) + offset;
+        }
         for (int32_t k = 0; k < step->group->outputs; k++)
             step->group->output[k] = address(p, p->values.at[step->group_out[k]].buffer);
         for (int32_t k = 0; k < step->group->sums; k++) {

@@ -42,6 +42,7 @@ bool hti_space_of(const ht_program *p, const hti_step *step, hti_space *s)
 bool hti_dense_in(const hti_space *s, const hti_value *value)
 {
     int64_t expected = 1;
+    if (value->inside) return false;
     for (int32_t k = s->rank - 1; k >= 0; k--) {
         if (value->stride[s->axis[k]] != expected) return false;
         expected *= s->dim[k];
@@ -139,7 +140,7 @@ static void mark_lazy(finder *f, int32_t index)
     l->leaves = 0;
     for (int32_t k = 0; k < step->inputs; k++) {
         const hti_value *value = value_of(f->program, step->in[k]);
-        if (hti_dense_in(&s, value) && !add_leaves(f, l, value->buffer)) return;
+        if ((hti_dense_in(&s, value) || value->inside) && !add_leaves(f, l, value->buffer)) return;
     }
     bool kept = l->leaves < HTI_LAZY_LEAVES || l->last - index <= LAZY_SOON;
     for (int32_t k = 0; k < l->leaves; k++) kept = kept || f->lazy[l->leaf[k]].last >= l->last;

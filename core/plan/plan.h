@@ -10,6 +10,7 @@
 #include "backend/backend.h"
 #include "base/internal.h"
 #include "store/internal.h"
+#include "tape/attributes.h"
 #include "tape/tape_internal.h"
 
 #define HTI_NOWHERE (-1)
@@ -28,7 +29,9 @@ typedef struct hti_value {
     ht_shape shape;
     int64_t stride[HT_MAX_RANK];
     hti_order order;
-    bool view;            /* repeats elements: stride 0 along some axis of size > 1 */
+    bool view;            /* not dense: repeats elements (stride 0 along some axis), or is seen within another value */
+    int64_t offset;       /* of its first number in the buffer, in elements */
+    const hti_block_attributes *inside; /* of a view that groups alone read: the block that is there, with zeros around */
     int32_t buffer;
     int32_t in_order[2];  /* this value, dense, in ROW and in LAST order; HTI_NOWHERE until asked for */
 } hti_value;
@@ -151,6 +154,8 @@ const char *hti_step_name(const hti_step *step);
 
 /* Values and steps from the live part of a tape. */
 ht_status hti_plan_build(ht_program *program, const ht_tape *tape, ht_vars outputs, ht_error *error);
+/* Slices and pads that only steps of groups read are read by those where they come from, and are no steps. */
+ht_status hti_plan_views(ht_program *program, ht_error *error);
 /* Moves steps that nothing but outputs and commits waits for to the end, where that saves memory. */
 ht_status hti_plan_late(ht_program *program, ht_error *error);
 /* Steps that are marked go behind all others, each kind in its order; how many are not marked, or -1 without memory. */

@@ -18,13 +18,14 @@ const char *hti_step_name(const hti_step *step)
 
 /* ---- parts ---- */
 
-/* An axis of stride 0 repeats its numbers. */
+/* An axis of stride 0 repeats its numbers; zeros around a block are not read. */
 static double bytes_of(const ht_program *p, int32_t index)
 {
     const hti_value *value = &p->values.at[index];
     double bytes = (double)ht_dtype_bytes(value->dtype);
-    for (int32_t k = 0; k < value->shape.rank; k++)
-        if (value->stride[k] != 0 || value->shape.dim[k] == 0) bytes *= (double)value->shape.dim[k];
+    const ht_shape *shape = value->inside ? &value->inside->size : &value->shape;
+    for (int32_t k = 0; k < shape->rank; k++)
+        if (value->stride[k] != 0 || shape->dim[k] == 0) bytes *= (double)shape->dim[k];
     return bytes;
 }
 

@@ -17,7 +17,14 @@ extern const hti_kernel hti_cpu_stop, hti_cpu_affine, hti_cpu_exp, hti_cpu_expm1
 typedef struct hti_row_sum {
     int64_t columns, lines, part, parts;
 } hti_row_sum;
-/* False if the sum is not of this form, or too wide. */
+/*
+ * The sum over all numbers, side by side, has 1 column; its lines are pieces of HTI_SUM_PIECE numbers. The sums of the pieces
+ * of a part are added up by the same function as the numbers of a piece. A part has at most HTI_SUM_PIECES of them.
+ */
+#define HTI_SUM_PIECE 4096
+#define HTI_SUM_PIECES 8
+void hti_piece_sum(ht_dtype dtype, void *to, const void *numbers, int64_t n);
+/* False if the sum is of neither form, or too wide. */
 bool hti_row_sum_of(const hti_tensor *from, const hti_tensor *to, hti_row_sum *sum);
 void hti_row_sum_add(ht_dtype dtype, int64_t columns, void *sums, const void *rows, int64_t lines);
 void hti_row_sum_parts(ht_dtype dtype, const hti_row_sum *sum, const void *parts, void *to, int32_t threads);

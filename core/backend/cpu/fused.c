@@ -8,10 +8,6 @@
  */
 #include <string.h>
 
-#if defined(__SSE2__)
-#include <immintrin.h>
-#endif
-
 #include "backend/cpu/cpu.h"
 #include "backend/cpu/loops.h"
 
@@ -21,16 +17,14 @@
 /* Least elements per chunk, however many ops there are; most chunks of a group, however large it is. */
 #define LEAST_CHUNK 4096
 #define MOST_CHUNKS 256
-/* A result of so many bytes leaves the caches of a core before it is read: loading its memory to write it is in vain. */
-#define PAST_CACHE (4 << 20)
 
 typedef struct operand {
     char *at;
     int64_t stride; /* in elements: 0 or 1 */
 } operand;
 
-/* RETURNING: every tile finds the same numbers, which are copied out once per chunk. */
-typedef enum input_form { DENSE, SINGLE, RETURNING, WANDERING } input_form;
+/* RETURNING: every tile finds the same numbers, which are copied out once per chunk. GATHERED: by gather.c. */
+typedef enum input_form { DENSE, SINGLE, RETURNING, WANDERING, GATHERED } input_form;
 
 /* An input with axes merged as far as its own strides allow. */
 typedef struct input {
@@ -40,6 +34,7 @@ typedef struct input {
     int64_t dim[HT_MAX_RANK], stride[HT_MAX_RANK];
     int64_t period; /* its numbers come again after so many; the whole count if they do not */
     bool spread;    /* an op with three inputs reads it: its loop wants stride 1 */
+    hti_gather gather;
 } input;
 
 typedef struct group_context {
@@ -52,11 +47,14 @@ typedef struct group_context {
     const char *stream[HTI_GROUP_INPUTS]; /* dense inputs */
     bool past_cache[HTI_GROUP_MEMBERS];   /* by output */
     hti_row_sum sum;    /* of all sums, if there are any */
-    int64_t eight;      /* elements of eight of their rows */
+    int64_t eight;      /* elements of eight of their rows, or of a piece of a sum over all */
 } group_context;
 
 static void merge_input(const hti_group *g, const hti_group_input *from, input *to)
 {
+    to->form = GATHERED;
+    to->period = g->count;
+    if (hti_gather_of(g, from, &to->gather)) return;
     for (int32_t k = 0; k < g->rank; k++) {
         const int32_t last = to->rank - 1;
         if (last >= 0 && to->stride[last] == from->stride[k] * g->dim[k]) {
@@ -70,7 +68,7 @@ static void merge_input(const hti_group *g, const hti_group_input *from, input *
     if (to->rank == 0) to->dim[to->rank++] = 1; /* one number: stride 0 */
     to->data = (char *)(uintptr_t)from->data;
     to->form = to->rank > 1 ? WANDERING : to->stride[0] == 1 ? DENSE : to->stride[0] == 0 ? SINGLE : WANDERING;
-    to->period = to->stride[0] == 0 ? g->count / to->dim[0] : g->count;
+    if (to->stride[0] == 0) to->period = g->count / to->dim[0];
 }
 
 /* One number n times. */
@@ -138,47 +136,32 @@ static int32_t sum_of(const hti_group *g, int32_t member)
     return k;
 }
 
-static void add_sums(const group_context *c, int32_t member, const char *rows, int64_t chunk, int64_t n)
-{
-    for (int32_t k = 0; k < c->group->sums; k++)
-        if (c->group->sum[k].member == member)
-            hti_row_sum_add(c->group->dtype, c->sum.columns, sums_of(c, &c->group->sum[k], chunk), rows, n / c->sum.columns);
-}
-
-/* Copies whole cache lines to memory without reading there first; anything else as it is. */
-static void write_past_cache(char *to, const char *from, size_t bytes)
-{
-#if defined(__AVX512F__)
-    if ((uintptr_t)to % HTI_LINE == 0 && bytes % HTI_LINE == 0) {
-        for (size_t i = 0; i < bytes; i += 64) _mm512_stream_si512((void *)(to + i), _mm512_load_si512(from + i));
-        return;
-    }
-#elif defined(__SSE2__)
-    if ((uintptr_t)to % HTI_LINE == 0 && bytes % HTI_LINE == 0) {
-        for (size_t i = 0; i < bytes; i += 16)
-            _mm_stream_si128((__m128i *)(void *)(to + i), _mm_load_si128((const __m128i *)(const void *)(from + i)));
-        return;
-    }
-#endif
-    memcpy(to, from, bytes);
-}
-
-/* What was written past the cache is there before anything that this thread says next. */
-static void end_writes(void)
-{
-#if defined(__SSE2__)
-    _mm_sfence();
-#endif
-}
-
 /* A chunk at work. */
 typedef struct worker {
     const group_context *c;
     char *slot;  /* of TILE_BYTES each: registers, then inputs that are not read in place */
-    char *rows;  /* of ROWS_BYTES each, by sum: rows that wait for others, eight being longer than a tile */
+    char *rows;  /* of ROWS_BYTES each, by sum: rows that wait for others, eight being longer than a tile; or a piece */
+    char *pieces; /* of HTI_SUM_PIECES doubles each, by sum over all: the sums of its pieces */
     operand in[HTI_GROUP_INPUTS], result[HTI_GROUP_MEMBERS];
     hti_span span[HTI_GROUP_MEMBERS];
 } worker;
+
+/* Sums of a member take n numbers, with which the tile ends; the first of them is number `at` of the chunk. */
+static void add_sums(worker *w, int32_t member, const char *rows, int64_t chunk, int64_t at, int64_t n, bool last)
+{
+    const group_context *c = w->c;
+    for (int32_t k = 0; k < c->group->sums; k++) {
+        if (c->group->sum[k].member != member) continue;
+        char *to = sums_of(c, &c->group->sum[k], chunk);
+        char *pieces = w->pieces + k * HTI_SUM_PIECES * (int64_t)sizeof(double);
+        if (c->sum.columns > 1) {
+            hti_row_sum_add(c->group->dtype, c->sum.columns, to, rows, n / c->sum.columns);
+            continue;
+        }
+        hti_piece_sum(c->group->dtype, pieces + at / HTI_SUM_PIECE * c->bytes, rows, n);
+        if (last) hti_piece_sum(c->group->dtype, to, pieces, at / HTI_SUM_PIECE + 1);
+    }
+}
 
 static void find_inputs(worker *w, int64_t at, int64_t n, bool first)
 {
@@ -189,6 +172,8 @@ static void find_inputs(worker *w, int64_t at, int64_t n, bool first)
             w->in[k] = (operand){in->data + at * w->c->bytes, 1};
         } else if (in->form == WANDERING) {
             w->in[k] = find(w->c, in, at, n, memory);
+        } else if (in->form == GATHERED) {
+            w->in[k] = (operand){hti_gather_at(&in->gather, at, n, first ? 0 : w->c->tile, memory), 1};
         } else if (first) {
             w->in[k] = in->form == SINGLE ? (operand){in->data, 0} : (operand){memory, 1};
             if (in->form == RETURNING) spread(in, at, n, w->c->bytes, memory);
@@ -233,8 +218,8 @@ static void run_tile(worker *w, int64_t chunk, int64_t at, int64_t n, int64_t ah
         span->n = n;
         span->ahead = ahead_of(c, at + n, ahead, m);
         c->call[m].function(span);
-        if (past) write_past_cache(out, to, (size_t)(n * c->bytes));
-        if (whole) add_sums(c, m, to - before * c->bytes, chunk, before + n);
+        if (past) hti_write_past_cache(out, to, (size_t)(n * c->bytes));
+        if (whole) add_sums(w, m, to - before * c->bytes, chunk, at - before - chunk, before + n, ahead == 0);
     }
 }
 
@@ -244,7 +229,8 @@ static void run_chunk(void *context, int64_t begin, int64_t end)
     const hti_group *g = c->group;
     _Alignas(64) char memory[(HTI_GROUP_MEMBERS + HTI_GROUP_INPUTS) * TILE_BYTES];
     _Alignas(64) char rows[HTI_GROUP_SUMS * ROWS_BYTES];
-    worker w = {.c = c, .slot = memory, .rows = rows};
+    double pieces[HTI_GROUP_SUMS * HTI_SUM_PIECES];
+    worker w = {.c = c, .slot = memory, .rows = rows, .pieces = (char *)pieces};
     for (int32_t m = 0; m < g->members; m++) {
         w.span[m].rows = w.span[m].inner[0] = 1;
         w.span[m].p = c->call[m].p;
@@ -256,7 +242,7 @@ static void run_chunk(void *context, int64_t begin, int64_t end)
         find_inputs(&w, at, n, at == begin);
         run_tile(&w, begin, at, n, left < c->tile ? left : c->tile);
     }
-    end_writes();
+    hti_end_writes();
 }
 
 /* As many elements as a register holds, in whole periods of an input that fits; of sums eights of rows, or a part of one. */
@@ -293,7 +279,7 @@ static void settle_forms(group_context *c)
         if ((in->form == SINGLE && in->spread) || (in->form == WANDERING && returns)) in->form = RETURNING;
     }
     for (int32_t k = 0; k < g->outputs; k++) {
-        c->past_cache[k] = g->count * c->bytes >= PAST_CACHE;
+        c->past_cache[k] = g->count * c->bytes >= HTI_PAST_CACHE;
         for (int32_t i = 0; i < c->streams; i++) /* written over an input, whose lines are at hand */
             c->past_cache[k] = c->past_cache[k] && c->stream[i] != g->output[k];
     }
@@ -311,12 +297,13 @@ ht_status hti_cpu_group(const hti_group *group, int32_t threads)
             if (member->source[k] < 0) c.in[~member->source[k]].spread = true;
     }
     if (group->sums > 0) c.sum = row_sum_of(group);
-    c.eight = 8 * c.sum.columns;
+    const int64_t line = c.sum.columns == 1 ? HTI_SUM_PIECE : c.sum.columns;
+    c.eight = c.sum.columns == 1 ? line : 8 * line;
     c.tile = tile_of(&c);
     const int64_t wanted = HTI_GRAIN / group->members > LEAST_CHUNK ? HTI_GRAIN / group->members : LEAST_CHUNK;
     const int64_t grain = wanted > group->count / MOST_CHUNKS ? wanted : group->count / MOST_CHUNKS;
     c.grain = grain < c.tile ? c.tile : grain / c.tile * c.tile;
-    if (group->sums > 0) c.grain = c.sum.part * c.sum.columns;
+    if (group->sums > 0) c.grain = c.sum.part * line;
     settle_forms(&c);
     hti_parallel_for(threads, group->count, c.grain, run_chunk, &c);
     for (int32_t k = 0; k < group->sums && c.sum.parts > 1; k++)

@@ -4,6 +4,10 @@
  */
 #include "backend/cpu/loops.h"
 
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
 /* Fewer elements than this in the innermost loop are not worth a vector loop of their own. */
 #define SHORT_ROW 8
 
@@ -148,4 +152,28 @@ bool hti_is_row_major(const hti_tensor *tensor)
         expected *= tensor->shape.dim[k];
     }
     return true;
+}
+
+void hti_write_past_cache(char *to, const char *from, size_t bytes)
+{
+#if defined(__AVX512F__)
+    if ((uintptr_t)to % HTI_LINE == 0 && bytes % HTI_LINE == 0) {
+        for (size_t i = 0; i < bytes; i += 64) _mm512_stream_si512((void *)(to + i), _mm512_loadu_si512(from + i));
+        return;
+    }
+#elif defined(__SSE2__)
+    if ((uintptr_t)to % HTI_LINE == 0 && bytes % HTI_LINE == 0) {
+        for (size_t i = 0; i < bytes; i += 16)
+            _mm_stream_si128((__m128i *)(void *)(to + i), _mm_loadu_si128((const __m128i *)(const void *)(from + i)));
+        return;
+    }
+#endif
+    memcpy(to, from, bytes);
+}
+
+void hti_end_writes(void)
+{
+#if defined(__SSE2__)
+    _mm_sfence();
+#endif
 }

@@ -77,6 +77,22 @@ void hti_loop_run(const hti_loop *loop, const hti_tensor *const *operand, hti_sp
 /* Copies any strided block to any other of one shape and number type. */
 ht_status hti_copy(const hti_tensor *from, const hti_tensor *to, int32_t threads);
 
+/* Equal rows of so many bytes, in planes; distances in bytes. Short ones have loops in which their length is constant. */
+typedef struct hti_rows {
+    char *to;
+    const char *from;
+    bool past_cache; /* long rows go to memory so */
+    int64_t planes, rows, bytes, to_plane, from_plane, to_step, from_step;
+} hti_rows;
+void hti_copy_rows(const hti_rows *rows);
+
+/* A result of so many bytes leaves the caches of a core before it is read: loading its memory to write it is in vain. */
+#define HTI_PAST_CACHE (4 << 20)
+/* Copies whole cache lines to memory without reading there first; anything else as it is. */
+void hti_write_past_cache(char *to, const char *from, size_t bytes);
+/* What was written past the cache is there before anything that this thread says next. */
+void hti_end_writes(void);
+
 /* One position in nested loops, and its offset in a tensor. */
 typedef struct hti_walk {
     int32_t rank;
@@ -108,5 +124,25 @@ static inline void hti_walk_next(hti_walk *walk)
 
 /* Whether the tensor is dense and row-major. */
 bool hti_is_row_major(const hti_tensor *tensor);
+
+/* gather.c: an input of a group that is neither dense nor repeats: rows with gaps between them, or zeros around. */
+typedef struct hti_gather {
+    char *data;
+    int64_t bytes; /* of an element */
+    int32_t rank;  /* at least 2: the last axis is a row, the one before numbers the rows of a plane */
+    int64_t dim[HT_MAX_RANK], stride[HT_MAX_RANK];
+    int64_t first[HT_MAX_RANK], size[HT_MAX_RANK]; /* of the numbers that are there; the others are zeros */
+    bool padded;   /* some are not */
+    int64_t plane; /* numbers of a plane; 0 if whole planes are not there */
+    hti_walk planes;
+    int64_t origin; /* what the first plane that is there has as offset in the walk */
+} hti_gather;
+/* False if the input is dense, or repeats. */
+bool hti_gather_of(const hti_group *group, const hti_group_input *input, hti_gather *gather);
+/*
+ * The numbers [at, at + n) of the group's space side by side: where they are, or copied into memory, which holds the so many
+ * numbers before `at` that were gathered last.
+ */
+char *hti_gather_at(const hti_gather *gather, int64_t at, int64_t n, int64_t before, char *memory);
 
 #endif

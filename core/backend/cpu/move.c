@@ -10,8 +10,6 @@
 
 /* Side of a tile of a transposing copy: 32 lines of 64 bytes on either side stay in the first cache. */
 #define TILE 32
-/* Elements that are zeroed and then filled: they stay in the first cache. */
-#define PLANE 4096
 
 #define COPY_LOOPS(S, T)                                                              \
     static void copy_##S(const hti_span *span)                                        \
@@ -150,53 +148,74 @@ static void copy_transposed(tile_context *c, int32_t axis, int32_t threads)
     hti_parallel_for(threads, matrices * c->tiles, HTI_GRAIN / (TILE * TILE), copy_tiles, c);
 }
 
-/* ---- short rows ---- */
+/* ---- rows ---- */
 
-#define SHORT_BYTES 64
+/* Longer rows are for vector loops over all of them. */
+#define ROW_BYTES 4096
+/* So far ahead memory is asked for: processors do not see through rows with gaps. */
+#define AHEAD 4096
 
-/* Equal rows of so many bytes. Short ones have a loop of their own, in which their length is a constant. */
-static void copy_rows(char *to, int64_t to_step, const char *from, int64_t from_step, int64_t rows, int64_t bytes)
+static inline void copy_row(char *to, const char *from, int64_t bytes)
 {
-#define ROWS_OF(n)                                                                                       \
-    case n:                                                                                              \
-        for (int64_t r = 0; r < rows; r++) memcpy(to + r * to_step, from + r * from_step, n);            \
-        break;
-    switch (bytes) {
-        ROWS_OF(8) ROWS_OF(12) ROWS_OF(16) ROWS_OF(24) ROWS_OF(32) ROWS_OF(48) ROWS_OF(64)
-    default:
-        for (int64_t r = 0; r < rows; r++) memcpy(to + r * to_step, from + r * from_step, (size_t)bytes);
-    }
-#undef ROWS_OF
+    for (int64_t k = 0; k < bytes; k += HTI_LINE) __builtin_prefetch(from + AHEAD + k);
+    memcpy(to, from, (size_t)bytes);
 }
 
-/* Blocks, each of which is copied whole: axes before `outer` number the blocks, the last one is a row. */
-typedef struct block_context {
-    hti_loop loop;
-    int32_t outer;
-    char *to, *from;
-    int64_t bytes;       /* of an element */
-    int64_t plane;       /* > 0: so many elements of the result belong to a block, and are zero around it */
-    char *planes;
-} block_context;
-
-static void copy_blocks(void *context, int64_t begin, int64_t end)
+static void copy_row_past_cache(char *to, const char *from, int64_t bytes)
 {
-    const block_context *c = context;
-    const hti_loop *l = &c->loop;
-    const int32_t row = l->rank - 1, first = c->outer, between = row - 1 - first;
-    const int64_t rows = l->dim[row - 1], length = l->dim[row] * c->bytes;
-    int64_t slabs = 1;
-    for (int32_t k = 0; k < between; k++) slabs *= l->dim[first + k];
-    for (int64_t at = begin; at < end; at++) {
-        if (c->plane) memset(c->planes + at * c->plane * c->bytes, 0, (size_t)(c->plane * c->bytes));
-        const int64_t to = hti_offset(at, first, l->dim, l->stride[0]);
-        const int64_t from = hti_offset(at, first, l->dim, l->stride[1]);
-        for (int64_t i = 0; i < slabs; i++)
-            copy_rows(c->to + (to + hti_offset(i, between, l->dim + first, l->stride[0] + first)) * c->bytes,
-                      l->stride[0][row - 1] * c->bytes,
-                      c->from + (from + hti_offset(i, between, l->dim + first, l->stride[1] + first)) * c->bytes,
-                      l->stride[1][row - 1] * c->bytes, rows, length);
+    for (int64_t k = 0; k < bytes; k += HTI_LINE) __builtin_prefetch(from + AHEAD + k);
+    hti_write_past_cache(to, from, (size_t)bytes);
+}
+
+void hti_copy_rows(const hti_rows *r)
+{
+    const int64_t planes = r->planes, rows = r->rows, to_step = r->to_step, from_step = r->from_step;
+    const int64_t to_next = r->to_plane - rows * to_step, from_next = r->from_plane - rows * from_step;
+    char *to = r->to;
+    const char *from = r->from;
+#define ROWS_BY(copy, n)                                                        \
+    for (int64_t p = 0; p < planes; p++, to += to_next, from += from_next)      \
+        for (int64_t i = 0; i < rows; i++, to += to_step, from += from_step)    \
+            copy(to, from, n);                                                  \
+    return
+    if (r->past_cache && r->bytes > HTI_LINE) { ROWS_BY(copy_row_past_cache, r->bytes); }
+    switch (r->bytes) {
+    case 4: ROWS_BY(copy_row, 4);
+    case 8: ROWS_BY(copy_row, 8);
+    case 12: ROWS_BY(copy_row, 12);
+    case 16: ROWS_BY(copy_row, 16);
+    case 24: ROWS_BY(copy_row, 24);
+    case 32: ROWS_BY(copy_row, 32);
+    case 48: ROWS_BY(copy_row, 48);
+    case 64: ROWS_BY(copy_row, 64);
+    default: ROWS_BY(copy_row, r->bytes);
     }
+#undef ROWS_BY
+}
+
+/* Rows, numbered over all axes but the last, which is a row. */
+typedef struct row_context {
+    hti_loop loop;
+    char *to, *from;
+    int64_t bytes; /* of an element */
+    bool past_cache;
+} row_context;
+
+static void copy_row_range(void *context, int64_t begin, int64_t end)
+{
+    const row_context *c = context;
+    const hti_loop *l = &c->loop;
+    const int32_t row = l->rank - 1;
+    hti_rows r = {.planes = 1, .past_cache = c->past_cache, .bytes = l->dim[row] * c->bytes,
+                  .to_step = l->stride[0][row - 1] * c->bytes, .from_step = l->stride[1][row - 1] * c->bytes};
+    for (int64_t at = begin; at < end; at += r.rows) {
+        r.to = c->to + hti_offset(at, row, l->dim, l->stride[0]) * c->bytes;
+        r.from = c->from + hti_offset(at, row, l->dim, l->stride[1]) * c->bytes;
+        const int64_t left = l->dim[row - 1] - at % l->dim[row - 1];
+        r.rows = left < end - at ? left : end - at;
+        hti_copy_rows(&r);
+    }
+    hti_end_writes();
 }
 
 /* The loop with rows that both sides have side by side innermost, and at least one axis of rows; false without. */
@@ -208,25 +227,6 @@ static bool has_rows(hti_loop *loop)
     return loop->rank > 1 && loop->stride[0][inner] == 1 && loop->stride[1][inner] == 1;
 }
 
-static void copy_row_range(void *context, int64_t begin, int64_t end)
-{
-    const block_context *c = context;
-    const int64_t to = c->loop.stride[0][0] * c->bytes, from = c->loop.stride[1][0] * c->bytes;
-    copy_rows(c->to + begin * to, to, c->from + begin * from, from, end - begin, c->loop.dim[1] * c->bytes);
-}
-
-static void run_blocks(block_context *c, int32_t threads)
-{
-    if (c->loop.rank == 2 && c->plane == 0) {
-        hti_parallel_for(threads, c->loop.dim[0], HTI_GRAIN / c->loop.dim[1] + 1, copy_row_range, c);
-        return;
-    }
-    int64_t blocks = 1;
-    for (int32_t k = 0; k < c->outer; k++) blocks *= c->loop.dim[k];
-    const int64_t each = c->plane > 0 ? c->plane : c->loop.count / blocks;
-    hti_parallel_for(threads, blocks, each < HTI_GRAIN ? HTI_GRAIN / each : 1, copy_blocks, c);
-}
-
 ht_status hti_copy(const hti_tensor *from, const hti_tensor *to, int32_t threads)
 {
     if (from->dtype != to->dtype) return HT_EDTYPE;
@@ -235,10 +235,11 @@ ht_status hti_copy(const hti_tensor *from, const hti_tensor *to, int32_t threads
     const hti_tensor *operand[] = {to, from};
     const hti_loop loop = hti_loop_make(operand, 2);
     if (loop.count == 0) return HT_OK;
-    block_context rows = {.loop = loop, .to = to->data, .from = from->data, .bytes = (int64_t)ht_dtype_bytes(to->dtype)};
-    if (has_rows(&rows.loop) && rows.loop.dim[rows.loop.rank - 1] * rows.bytes <= SHORT_BYTES) {
-        rows.outer = rows.loop.rank - 2;
-        run_blocks(&rows, threads);
+    row_context rows = {.loop = loop, .to = to->data, .from = from->data, .bytes = (int64_t)ht_dtype_bytes(to->dtype)};
+    const int64_t length = has_rows(&rows.loop) ? rows.loop.dim[rows.loop.rank - 1] : 0;
+    if (length > 0 && length * rows.bytes <= ROW_BYTES) {
+        rows.past_cache = loop.count * rows.bytes >= HTI_PAST_CACHE;
+        hti_parallel_for(threads, loop.count / length, HTI_GRAIN / length + 1, copy_row_range, &rows);
         return HT_OK;
     }
     const int32_t axis = transposed_axis(&loop);
@@ -346,36 +347,12 @@ static ht_status run_slice(const hti_run *run)
     return hti_copy(&view, run->out, run->threads);
 }
 
-/*
- * Padding of inner axes alone, as of kernels within larger ones: the result is written once, front to back, plane by plane.
- * False if it is not of this form.
- */
-static bool pad_planes(const hti_tensor *x, const hti_tensor *block, const hti_tensor *out, int32_t threads)
-{
-    const hti_tensor *operand[] = {block, x};
-    block_context c = {.loop = hti_loop_make(operand, 2), .from = x->data, .to = block->data, .planes = out->data,
-                       .plane = 1, .bytes = (int64_t)ht_dtype_bytes(out->dtype)};
-    const int64_t count = ht_shape_count(out->shape);
-    for (int32_t k = 0; k < out->shape.rank; k++) /* a plane begins inside of the innermost axis that is not padded */
-        if (block->shape.dim[k] != out->shape.dim[k] && out->stride[k] * out->shape.dim[k] > c.plane)
-            c.plane = out->stride[k] * out->shape.dim[k];
-    if (c.loop.count == 0 || c.plane > PLANE || c.plane * 2 > count || !has_rows(&c.loop)) return false;
-    while (c.outer < c.loop.rank && c.loop.stride[0][c.outer] % c.plane == 0) c.outer++;
-    int64_t blocks = 1;
-    for (int32_t k = 0; k < c.outer; k++) blocks *= c.loop.dim[k];
-    if (c.outer > c.loop.rank - 2 || blocks * c.plane != count) return false;
-    run_blocks(&c, threads);
-    return true;
-}
-
 /* Zeros before and behind the block along each axis; axes to the left of it are already cut to the block. */
 static ht_status run_pad(const hti_run *run)
 {
     const hti_block_attributes *attributes = run->attributes;
     const hti_tensor *x = &run->in[0];
     int64_t start[HT_MAX_RANK] = {0}, size[HT_MAX_RANK] = {0};
-    const hti_tensor within = block_of(run->out, attributes->start.dim, x->shape.dim);
-    if (x->dtype == run->out->dtype && pad_planes(x, &within, run->out, run->threads)) return HT_OK;
     memcpy(size, run->out->shape.dim, sizeof size);
     for (int32_t k = 0; k < x->shape.rank; k++) {
         const int64_t first = attributes->start.dim[k], behind = first + x->shape.dim[k];

@@ -10,7 +10,6 @@
 
 #define ROWS 8          /* lines that are added in a tree before they reach the accumulators */
 #define COLUMNS 256     /* accumulators of one task */
-#define PIECE 4096      /* numbers of a line that are summed at a time */
 #define MOST_LINES 1024 /* of a part */
 #define LEAST_LINES 64  /* of a part, where a line is a row of columns */
 
@@ -94,8 +93,8 @@ static sum_plan make_plan(const hti_tensor *x, const hti_tensor *y)
             plan.lines *= dim;
         }
     }
-    const int64_t width = plan.line > 1 ? clamp(plan.line, 1, PIECE) : plan.columns;
-    plan.pieces = ceiling(plan.line, PIECE);
+    const int64_t width = plan.line > 1 ? clamp(plan.line, 1, HTI_SUM_PIECE) : plan.columns;
+    plan.pieces = ceiling(plan.line, HTI_SUM_PIECE);
     plan.lines *= plan.pieces;
     plan.part = clamp(2 * HTI_GRAIN / width, plan.line > 1 ? 1 : LEAST_LINES, MOST_LINES);
     plan.parts = ceiling(plan.lines, plan.part);
@@ -108,7 +107,7 @@ static void run_plan(const sum_plan *plan, ht_dtype dtype, const void *from, voi
     sum_context c = {.plan = *plan, .from = from, .to = to};
     const int64_t lines = plan->lines < plan->part ? plan->lines : plan->part;
     const int64_t columns = plan->columns < COLUMNS ? plan->columns : COLUMNS;
-    const int64_t line = plan->line < PIECE ? plan->line : PIECE;
+    const int64_t line = plan->line < HTI_SUM_PIECE ? plan->line : HTI_SUM_PIECE;
     const int64_t work = clamp(lines * columns * line, 1, INT64_MAX);
     const int64_t grain = clamp(2 * HTI_GRAIN / work, 1, HTI_GRAIN);
     hti_parallel_for(threads, plan->outputs * plan->parts * plan->tiles, grain,
@@ -176,6 +175,8 @@ bool hti_row_sum_of(const hti_tensor *from, const hti_tensor *to, hti_row_sum *s
     if (from->dtype != to->dtype || (to->dtype != HT_F32 && to->dtype != HT_F64)) return false;
     const sum_plan plan = make_plan(from, to);
     *sum = (hti_row_sum){plan.columns, plan.lines, plan.part, plan.parts};
+    if (plan.line > 1 && plan.line_in == 1 && plan.kept.rank == 0 && plan.reduced.rank == 0)
+        return plan.part <= HTI_SUM_PIECES || plan.lines == 1;
     return plan.line == 1 && plan.columns > 1 && plan.columns <= HTI_SUM_COLUMNS && plan.lines > 1 && plan.kept.rank == 0 &&
            plan.column_in == 1 && plan.column_out == 1 && plan.reduced.rank == 1 && plan.reduced.stride[0] == plan.columns;
 }
@@ -184,6 +185,12 @@ void hti_row_sum_add(ht_dtype dtype, int64_t columns, void *sums, const void *ro
 {
     if (dtype == HT_F32) add_lines_f32(sums, rows, columns, lines, columns, 1);
     else add_lines_f64(sums, rows, columns, lines, columns, 1);
+}
+
+void hti_piece_sum(ht_dtype dtype, void *to, const void *numbers, int64_t n)
+{
+    if (dtype == HT_F32) *(float *)to = k_line_f32(numbers, n, 1);
+    else *(double *)to = k_line_f64(numbers, n, 1);
 }
 
 void hti_row_sum_parts(ht_dtype dtype, const hti_row_sum *sum, const void *parts, void *to, int32_t threads)

@@ -57,8 +57,8 @@ static T HT_NAME(sum_lines)(const sum_plan *plan, const T *x, int64_t begin, int
     int64_t piece = begin % plan->pieces;
     T sum[MOST_LINES];
     for (int64_t i = begin; i < end; i++) {
-        const int64_t first = piece * PIECE;
-        const int64_t n = plan->line - first < PIECE ? plan->line - first : PIECE;
+        const int64_t first = piece * HTI_SUM_PIECE;
+        const int64_t n = plan->line - first < HTI_SUM_PIECE ? plan->line - first : HTI_SUM_PIECE;
         const T *from = x + walk.offset + first * plan->line_in;
         sum[i - begin] = plan->line_in == 1 ? HT_NAME(k_line)(from, n, 1) : HT_NAME(k_line)(from, n, plan->line_in);
         if (++piece == plan->pieces) {

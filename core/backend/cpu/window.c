@@ -90,8 +90,9 @@ static int64_t flat_stride(const side *s, const int64_t *size)
     return flat;
 }
 
-/* Runs the tasks: one per position of the result and tile of channels. */
-static ht_status run_tasks(const hti_run *run, const hti_tensor *windows, bool places, hti_body f32, hti_body f64)
+/* Runs the tasks: one per position of `over` and tile of channels. */
+static ht_status run_tasks(const hti_run *run, const hti_tensor *windows, const hti_tensor *over, bool places, hti_body f32,
+                           hti_body f64)
 {
     const ht_dtype dtype = run->in[0].dtype;
     if ((dtype != HT_F32 && dtype != HT_F64) || (places && run->in[1].dtype != HT_I32)) return HT_EDTYPE;
@@ -100,8 +101,8 @@ static ht_status run_tasks(const hti_run *run, const hti_tensor *windows, bool p
     c.flat_stride = flat_stride(&c.in[0], c.window.image);
     c.channels = run->out->shape.dim[1];
     c.tiles = (c.channels + CHANNELS - 1) / CHANNELS;
-    int64_t positions = run->out->shape.dim[0] * c.tiles, taps = 1;
-    for (int32_t k = 2; k < run->out->shape.rank; k++) positions *= run->out->shape.dim[k];
+    int64_t positions = over->shape.dim[0] * c.tiles, taps = 1;
+    for (int32_t k = 2; k < over->shape.rank; k++) positions *= over->shape.dim[k];
     for (int32_t k = 0; k < 3; k++) taps *= c.window.kernel[k];
     const int64_t work = (c.channels < CHANNELS ? c.channels : CHANNELS) * taps;
     hti_parallel_for(run->threads, positions, work > 0 && work < HTI_GRAIN ? HTI_GRAIN / work : 1,
@@ -109,26 +110,39 @@ static ht_status run_tasks(const hti_run *run, const hti_tensor *windows, bool p
     return HT_OK;
 }
 
+/* Whether each position of the image is under one window. */
+static bool side_by_side(const hti_pool_attributes *attributes, const hti_tensor *windows)
+{
+    const hti_window w = window_of(attributes, windows);
+    bool all = true;
+    for (int32_t k = 0; k < 3; k++)
+        all = all && w.pad[k] == 0 && w.stride[k] == w.kernel[k] && w.windows[k] * w.kernel[k] == w.image[k];
+    return all;
+}
+
 static ht_status run_pool_argmax(const hti_run *run)
 {
     if (run->out->dtype != HT_I32) return HT_EDTYPE;
-    return run_tasks(run, run->out, false, argmax_tasks_f32, argmax_tasks_f64);
+    return run_tasks(run, run->out, run->out, false, argmax_tasks_f32, argmax_tasks_f64);
 }
 static ht_status run_pool_take(const hti_run *run)
 {
-    return run_tasks(run, run->out, true, take_tasks_f32, take_tasks_f64);
+    return run_tasks(run, run->out, run->out, true, take_tasks_f32, take_tasks_f64);
 }
 static ht_status run_pool_put(const hti_run *run)
 {
-    return run_tasks(run, &run->in[0], true, put_tasks_f32, put_tasks_f64);
+    const hti_tensor *windows = &run->in[0];
+    return side_by_side(run->attributes, windows)
+               ? run_tasks(run, windows, windows, true, put_apart_tasks_f32, put_apart_tasks_f64)
+               : run_tasks(run, windows, run->out, true, put_tasks_f32, put_tasks_f64);
 }
 static ht_status run_window_sum(const hti_run *run)
 {
-    return run_tasks(run, run->out, false, sum_tasks_f32, sum_tasks_f64);
+    return run_tasks(run, run->out, run->out, false, sum_tasks_f32, sum_tasks_f64);
 }
 static ht_status run_window_spread(const hti_run *run)
 {
-    return run_tasks(run, &run->in[0], false, spread_tasks_f32, spread_tasks_f64);
+    return run_tasks(run, &run->in[0], run->out, false, spread_tasks_f32, spread_tasks_f64);
 }
 
 const hti_kernel hti_cpu_pool_argmax = {.run = run_pool_argmax, .order = HTI_LAST_ONLY, .views = HTI_ANY_VIEW};

@@ -25,6 +25,13 @@ static inline void HT_NAME(add_where)(T *sum, const T *g, const int32_t *place, 
     HTI_EACH(sum[i] += place[i * place_stride] == here ? g[i * g_stride] : (T)0);
 }
 
+/* The sum has one term; a zero without a sign stays one. */
+static inline void HT_NAME(put_where)(T *to, const T *g, const int32_t *place, int64_t n, int64_t to_stride, int64_t g_stride,
+                                      int64_t place_stride, int32_t here)
+{
+    HTI_EACH(to[i * to_stride] = (T)0 + (place[i * place_stride] == here ? g[i * g_stride] : (T)0));
+}
+
 static void HT_NAME(argmax_tasks)(void *context, int64_t begin, int64_t end)
 {
     const window_context *c = context;
@@ -118,6 +125,30 @@ static void HT_NAME(spread_tasks)(void *context, int64_t begin, int64_t end)
         const hti_range r[3] = {hti_covers(&c->window, 0, at.p[0]), hti_covers(&c->window, 1, at.p[1]),
                                 hti_covers(&c->window, 2, at.p[2])};
         HT_NAME(sum_box)(c, &at, r);
+    }
+}
+
+/* Of windows side by side, each of which puts to its own taps. */
+static void HT_NAME(put_apart_tasks)(void *context, int64_t begin, int64_t end)
+{
+    const window_context *c = context;
+    const side *g = &c->in[0], *index = &c->in[1];
+    const int64_t *kernel = c->window.kernel;
+    for (int64_t task = begin; task < end; task++) {
+        const task_place at = place_of(c, task, c->window.windows);
+        const int64_t n = at.channels, a = at.p[0] * kernel[0], b = at.p[1] * kernel[1], d = at.p[2] * kernel[2];
+        const T *row = (const T *)g->data + row_offset(g, &at, at.p[0], at.p[1], at.p[2]);
+        const int32_t *place = (const int32_t *)index->data + row_offset(index, &at, at.p[0], at.p[1], at.p[2]);
+        for (int64_t i = 0; i < kernel[0]; i++)
+            for (int64_t j = 0; j < kernel[1]; j++)
+                for (int64_t k = 0; k < kernel[2]; k++) {
+                    T *to = (T *)c->out.data + row_offset(&c->out, &at, a + i, b + j, d + k);
+                    const int32_t here = (int32_t)hti_flat(&c->window, a + i, b + j, d + k);
+                    if (g->channel == 1 && index->channel == 1 && c->out.channel == 1)
+                        HT_NAME(put_where)(to, row, place, n, 1, 1, 1, here);
+                    else
+                        HT_NAME(put_where)(to, row, place, n, c->out.channel, g->channel, index->channel, here);
+                }
     }
 }
 
