@@ -155,6 +155,11 @@ ht_status hti_plan_build(ht_program *program, const ht_tape *tape, ht_vars outpu
 ht_status hti_plan_late(ht_program *program, ht_error *error);
 /* Steps that are marked go behind all others, each kind in its order; how many are not marked, or -1 without memory. */
 int32_t hti_steps_last(ht_program *program, const bool *last);
+/*
+ * Where groups can make a value again from one other, in registers, instead of reading it: a copy of its step stands before
+ * them. Runs before fusing.
+ */
+ht_status hti_plan_repeat(ht_program *program, ht_error *error);
 /* Joins pointwise steps into groups. Steps may change places, but each stays after those whose results it reads. */
 ht_status hti_plan_fuse(ht_program *program, ht_error *error);
 /* Moves updates of stores into the commit section, where they write in place. Begins anew if the steps changed since. */
