@@ -297,6 +297,48 @@ static void test_packing(ht_dtype dtype)
     ht_store_free(store);
 }
 
+/* ---- values that are made again where they are read ---- */
+
+/*
+ * Read before a convolution and behind it: 3 h - 1 and its sign are made again from h, and from one another, so that of the
+ * three h alone lives through it. h tanh(h) is made of two such values and is kept.
+ */
+static void test_repeated(ht_dtype dtype)
+{
+    enum { SIDE = 32, CHANNELS = 16, NUMBERS = CHANNELS * SIDE * SIDE };
+    double numbers[CHANNELS * CHANNELS], image[NUMBERS];
+    float narrow[NUMBERS];
+    size_t bytes = NUMBERS * ht_dtype_bytes(dtype), most[2] = {0, 0};
+    double got[2][NUMBERS] = {{0}};
+    kit_fill(numbers, CHANNELS * CHANNELS, 3, -1, 1);
+    kit_fill(image, NUMBERS, 4, -1, 1);
+    for (int64_t i = 0; i < NUMBERS; i++) narrow[i] = (float)image[i];
+    int64_t repeated[2] = {0, 0};
+    for (int32_t check = 0; check < 2; check++) { /* check mode repeats nothing, since it fuses nothing */
+        ht_error error = {0};
+        ht_tape *tape = ht_tape_new(dtype);
+        ht_var x = ht_input(tape, "x", HT_SHAPE(1, CHANNELS, SIDE, SIDE));
+        ht_var w = ht_constant(tape, numbers, HT_SHAPE(CHANNELS, CHANNELS, 1, 1));
+        ht_var h = ht_conv(x, w), near = ht_affine(h, 3, -1), gate = ht_sign(near), both = ht_mul(h, ht_tanh(h));
+        ht_var y = ht_conv(ht_mul(ht_mul(near, gate), both), w);
+        y = ht_mul(ht_add(ht_add(y, near), ht_mul(gate, both)), h);
+        ht_program *p = ht_compile(tape, device, ht_list(y), .error = &error, .check = check);
+        ht_tape_free(tape);
+        if (!tap_ok(p != NULL, "compiles: %s", error.message)) return;
+        check_layout(p, "values made again");
+        ht_set_named(p, "x", dtype == HT_F64 ? (void *)image : (void *)narrow, NUMBERS);
+        ht_run(p);
+        tap_ok(ht_get(p, y, got[check], NUMBERS) == HT_OK, "%s: runs", ht_dtype_name(dtype));
+        repeated[check] = ht_program_describe(p).repeated;
+        int32_t step;
+        (void)hti_plan_peak(p, &step, &most[check], &error);
+        ht_program_free(p);
+    }
+    tap_ok(repeated[0] == 2 && repeated[1] == 0, "%s: %d steps are made again", ht_dtype_name(dtype), (int)repeated[0]);
+    tap_ok(most[0] <= most[1] - 2 * bytes, "%s: %zu bytes live at once, %zu without", ht_dtype_name(dtype), most[0], most[1]);
+    tap_ok(memcmp(got[0], got[1], bytes) == 0, "%s: with the same bits", ht_dtype_name(dtype));
+}
+
 /* ---- what is seen from outside is row-major, whatever the order inside ---- */
 
 enum { N = 2, C = 3, H = 4, W = 5, COUNT = N * C * H * W };
@@ -431,6 +473,7 @@ int main(void)
         test_each(dtype);
         test_chain(dtype);
         test_packing(dtype);
+        test_repeated(dtype);
         test_seen(dtype);
     }
     ht_device_close(device);

@@ -181,6 +181,7 @@ static void insert(repeater *r)
     }
     free(p->steps.at);
     p->steps.at = all;
+    p->facts.repeated = count - p->steps.count;
     p->steps.count = p->steps.room = count;
 }
 
