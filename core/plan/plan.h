@@ -160,6 +160,8 @@ int32_t hti_steps_last(ht_program *program, const bool *last);
  * them. Runs before fusing.
  */
 ht_status hti_plan_repeat(ht_program *program, ht_error *error);
+/* Copies steps so that what lies idle over the peak of memory is made again behind it, where that is little work. */
+ht_status hti_plan_spare(ht_program *program, ht_error *error);
 /* Joins pointwise steps into groups. Steps may change places, but each stays after those whose results it reads. */
 ht_status hti_plan_fuse(ht_program *program, ht_error *error);
 /* Moves updates of stores into the commit section, where they write in place. Begins anew if the steps changed since. */
