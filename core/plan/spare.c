@@ -12,10 +12,10 @@
 /* At most one part in so many of the program's work, in bytes moved, is done again. */
 #define WORK_SHARE 40
 /* So many operations take the time of moving a byte. */
-#define FLOP_PER_BYTE 25.0
+#define FLOP_PER_BYTE 8.0
 /* Values below one part in so many of the peak are left alone; a round of choosing is done when it saved one in PIECE. */
 #define GRAIN 1024
-#define PIECE 24
+#define PIECE 12
 #define ROUNDS 48
 /* Steps of a chain; copies in all. */
 #define CHAIN 24
@@ -34,7 +34,8 @@ typedef struct sparer {
     int32_t *from, *read;    /* by buffer: places that read it, read[from[b]] to read[from[b + 1] - 1] */
     int32_t *heavy;          /* by place: steps before it that are not pointwise */
     size_t *live;            /* by place */
-    bool *kept, *inner;      /* by buffer: outputs or commits take it; it is likely to stay in registers */
+    bool *kept, *inner;      /* by buffer: outputs or commits take it; it is likely to take no memory of its own */
+    bool *stored;            /* by buffer: of those kept, commits alone take it */
     int32_t *mark;           /* by buffer: the round in which it was dropped, or a copy came to rely on it */
     int32_t *before, *then, *gone; /* by place: its first copy; by copy: the one behind it; by place: the round it went in */
     choice *choices;
@@ -61,9 +62,11 @@ static int32_t read_by(const sparer *s, const hti_step *step, int32_t k)
 
 /* ---- what lives where ---- */
 
+/* In registers, or over its store. */
 static bool stays_inner(const sparer *s, int32_t b)
 {
     const int32_t made = s->maker[b];
+    if (s->stored[b]) return made != HTI_NOWHERE && pointwise(step_at(s, made));
     if (made == HTI_NOWHERE || s->kept[b] || !pointwise(step_at(s, made)) || s->from[b] == s->from[b + 1]) return false;
     for (int32_t i = s->from[b]; i < s->from[b + 1]; i++)
         if (!pointwise(step_at(s, s->read[i])) || s->heavy[s->read[i]] != s->heavy[made]) return false;
@@ -130,10 +133,24 @@ static int32_t measure(sparer *s)
 
 /* ---- making a value again ---- */
 
-static bool repeatable(const hti_step *step)
+static double flop_of(const sparer *s, const hti_step *step)
+{
+    hti_tensor tensors[HTI_MAX_PACKED + 1];
+    if (step->kind != HTI_STEP_OP || !step->kernel->flop || step->inputs > HTI_MAX_PACKED) return 0;
+    for (int32_t k = 0; k <= step->inputs; k++) {
+        const hti_value *value = &s->p->values.at[k < step->inputs ? step->in[k] : step->out];
+        tensors[k] = (hti_tensor){.dtype = value->dtype, .shape = value->shape};
+        memcpy(tensors[k].stride, value->stride, sizeof value->stride);
+    }
+    return step->kernel->flop(step->attributes, tensors, &tensors[step->inputs]);
+}
+
+/* Of products those that take about as long as writing what they make: gradients of weights over a few places. */
+static bool repeatable(const sparer *s, const hti_step *step)
 {
     if (step->kind != HTI_STEP_OP || step->kernel->pointwise) return true;
-    return !step->kernel->flop && step->scratch == HTI_NOWHERE && step->op->kind != HTI_CONSTANT;
+    if (step->kernel->flop) return flop_of(s, step) / FLOP_PER_BYTE <= 4 * (double)bytes_of(s, made_by(s, step));
+    return step->scratch == HTI_NOWHERE && step->op->kind != HTI_CONSTANT;
 }
 
 static bool in_chain(const sparer *s, int32_t place)
@@ -157,7 +174,7 @@ static bool find_chain(sparer *s, int32_t b, int32_t reader)
     s->chain[s->chained++] = s->maker[b];
     for (int32_t n = 0; n < s->chained; n++) {
         const hti_step *step = step_at(s, s->chain[n]);
-        if (!repeatable(step)) return false;
+        if (!repeatable(s, step)) return false;
         for (int32_t k = 0; k < step->inputs; k++) {
             const int32_t x = read_by(s, step, k);
             if (available(s, x, reader, bytes_of(s, b)) || in_chain(s, s->maker[x])) continue;
@@ -187,7 +204,7 @@ static double moved_by(const sparer *s, int32_t place, bool chain)
             continue;
         bytes += (double)bytes_of(s, s->p->buffers.at[x].state ? out : x);
     }
-    return bytes;
+    return bytes + (chain ? flop_of(s, step) / FLOP_PER_BYTE : 0);
 }
 
 /* ---- choosing ---- */
@@ -262,6 +279,15 @@ static int32_t copy_step(sparer *s, int32_t place, int32_t before)
     const int32_t number = p->steps.count - 1;
     *copy = *step_at(s, place);
     *buffer = (hti_buffer){.bytes = bytes_of(s, made_by(s, copy))};
+    if (copy->scratch != HTI_NOWHERE) { /* one that both had would live from one to the other */
+        hti_buffer *scratch = HTI_PUSH(p->buffers);
+        s->short_of_memory = s->short_of_memory || !scratch;
+        if (!scratch) return 0;
+        const hti_buffer made = p->buffers.at[p->buffers.count - 2];
+        *scratch = made;
+        p->buffers.at[p->buffers.count - 2] = (hti_buffer){.bytes = bytes_of(s, copy->scratch)};
+        copy->scratch = p->buffers.count - 2;
+    }
     if (copy->out != HTI_NOWHERE) copy->out = moved(s, copy->out, p->buffers.count - 1);
     else copy->packed = p->buffers.count - 1;
     int32_t *to = &s->before[before];
@@ -354,8 +380,15 @@ static bool prepare(sparer *s)
     s->room = 2 * s->reads + CHAIN;
     s->read = calloc((size_t)s->room, sizeof *s->read);
     if (!s->read) return false;
-    for (int32_t i = 0; i < p->outputs; i++) s->kept[p->values.at[p->output_values[i]].buffer] = true;
-    for (int32_t i = 0; i < p->commits.count; i++) s->kept[p->values.at[p->commits.at[i].value].buffer] = true;
+    for (int32_t i = 0; i < p->commits.count; i++) {
+        const int32_t buffer = p->values.at[p->commits.at[i].value].buffer;
+        s->kept[buffer] = s->stored[buffer] = true;
+    }
+    for (int32_t i = 0; i < p->outputs; i++) {
+        const int32_t buffer = p->values.at[p->output_values[i]].buffer;
+        s->kept[buffer] = true;
+        s->stored[buffer] = false;
+    }
     (void)measure(s);
     for (int32_t i = 0; i < s->count; i++) s->allowance += moved_by(s, i, false);
     s->allowance = (s->allowance + p->facts.flop / FLOP_PER_BYTE) / WORK_SHARE;
@@ -366,11 +399,12 @@ ht_status hti_plan_spare(ht_program *p, ht_error *error)
 {
     if (p->check) return HT_OK;
     enum { BY_PLACE = 6, BY_BUFFER = 4 };
-    const size_t places = (size_t)p->steps.count + COPIES + 2, buffers = (size_t)p->buffers.count + COPIES + 3;
+    const size_t places = (size_t)p->steps.count + COPIES + 2, buffers = (size_t)p->buffers.count + 2 * COPIES + 3;
     int32_t *numbers = calloc(BY_PLACE * places + BY_BUFFER * buffers + COPIES, sizeof *numbers), *at = numbers;
     sparer s = {.p = p, .live = calloc(places, sizeof *s.live), .kept = calloc(buffers, sizeof *s.kept),
+                .stored = calloc(buffers, sizeof *s.stored),
                 .inner = calloc(buffers, sizeof *s.inner), .choices = calloc(buffers, sizeof *s.choices)};
-    s.short_of_memory = !numbers || !s.live || !s.kept || !s.inner || !s.choices;
+    s.short_of_memory = !numbers || !s.live || !s.kept || !s.stored || !s.inner || !s.choices;
     int32_t *order = at, **const by_place[] = {&s.order, &s.heavy, &s.before, &s.gone};
     int32_t **const by_buffer[] = {&s.maker, &s.last, &s.from, &s.mark};
     if (!s.short_of_memory) {
@@ -385,6 +419,7 @@ ht_status hti_plan_spare(ht_program *p, ht_error *error)
     free(numbers);
     free(s.live);
     free(s.kept);
+    free(s.stored);
     free(s.inner);
     free(s.choices);
     free(s.read);
