@@ -18,16 +18,6 @@ typedef struct sorter {
     double *saved;        /* by part: bytes that live to the end now, less those that would */
 } sorter;
 
-static int32_t made_by(const ht_program *p, const hti_step *step)
-{
-    return step->out != HTI_NOWHERE ? p->values.at[step->out].buffer : step->packed;
-}
-
-static int32_t read_by(const ht_program *p, const hti_step *step, int32_t k)
-{
-    return hti_reads_packed(step, k) ? step->packed_for[k] : p->values.at[step->in[k]].buffer;
-}
-
 static int32_t part_of(sorter *s, int32_t step)
 {
     while (s->root[step] != step) step = s->root[step] = s->root[s->root[step]];
@@ -42,11 +32,11 @@ static void mark(sorter *s)
     for (int32_t i = 0; i < p->commits.count; i++) s->at_end[p->values.at[p->commits.at[i].value].buffer] = true;
     for (int32_t i = p->steps.count - 1; i >= 0; i--) {
         const hti_step *step = &p->steps.at[i];
-        const int32_t made = made_by(p, step);
+        const int32_t made = hti_made_by(p, step);
         s->maker[made] = i;
-        const bool late = !s->early[made] && step->kind == HTI_STEP_OP && step->kernel->pointwise;
+        const bool late = !s->early[made] && hti_pointwise(step);
         s->root[i] = late ? i : HTI_NOWHERE;
-        for (int32_t k = 0; !late && k < step->inputs; k++) s->early[read_by(p, step, k)] = true;
+        for (int32_t k = 0; !late && k < step->inputs; k++) s->early[hti_read_by(p, step, k)] = true;
     }
 }
 
@@ -56,16 +46,16 @@ static void weigh(sorter *s)
     const ht_program *p = s->p;
     for (int32_t i = 0; i < p->steps.count; i++)
         for (int32_t k = 0; s->root[i] != HTI_NOWHERE && k < p->steps.at[i].inputs; k++) {
-            const int32_t maker = s->maker[read_by(p, &p->steps.at[i], k)];
+            const int32_t maker = s->maker[hti_read_by(p, &p->steps.at[i], k)];
             if (maker != HTI_NOWHERE && s->root[maker] != HTI_NOWHERE) s->root[part_of(s, maker)] = part_of(s, i);
         }
     for (int32_t i = 0; i < p->steps.count; i++) {
         const hti_step *step = &p->steps.at[i];
         if (s->root[i] == HTI_NOWHERE) continue;
-        const int32_t part = part_of(s, i), made = made_by(p, step);
+        const int32_t part = part_of(s, i), made = hti_made_by(p, step);
         if (s->at_end[made]) s->saved[part] += (double)p->buffers.at[made].bytes;
         for (int32_t k = 0; k < step->inputs; k++) {
-            const int32_t read = read_by(p, step, k), maker = s->maker[read];
+            const int32_t read = hti_read_by(p, step, k), maker = s->maker[read];
             if (maker == HTI_NOWHERE || s->root[maker] != HTI_NOWHERE || s->counted[read] == part) continue;
             s->counted[read] = part;
             s->saved[part] -= (double)p->buffers.at[read].bytes;

@@ -16,6 +16,28 @@
 /* A value with more readers is left as it is. */
 #define READERS 64
 
+int32_t hti_value_in(ht_program *p, int32_t value, int32_t buffer)
+{
+    hti_value *made = HTI_PUSH(p->values);
+    if (!made) return HTI_NOWHERE;
+    *made = p->values.at[value];
+    made->buffer = buffer;
+    return p->values.count - 1;
+}
+
+bool hti_redirect(ht_program *p, hti_step *step, int32_t from, int32_t to)
+{
+    int32_t *in = hti_arena_array(&p->texts, step->inputs, sizeof *in); /* copies of a step share what they read */
+    for (int32_t k = 0; in && k < step->inputs; k++) {
+        in[k] = step->in[k];
+        if (hti_reads_packed(step, k)) step->packed_for[k] = step->packed_for[k] == from ? to : step->packed_for[k];
+        else if (p->values.at[in[k]].buffer == from) in[k] = hti_value_in(p, in[k], to);
+        if (in[k] == HTI_NOWHERE) return false;
+    }
+    if (in) step->in = in;
+    return in;
+}
+
 /* A step that reads a buffer; or a copy that does, which stands before that step. */
 typedef struct reading {
     int32_t step, copy; /* copy: HTI_NOWHERE of the step itself */
@@ -37,8 +59,6 @@ typedef struct repeater {
 
 static int32_t buffer_of(const repeater *r, int32_t value) { return r->p->values.at[value].buffer; }
 
-static bool pointwise(const hti_step *step) { return step->kind == HTI_STEP_OP && step->kernel->pointwise; }
-
 static void note(repeater *r, int32_t buffer, int32_t step, int32_t copy)
 {
     reading *to = HTI_PUSH(r->reading);
@@ -53,7 +73,7 @@ static void note_all(repeater *r)
     const ht_program *p = r->p;
     for (int32_t s = 0; s < p->steps.count; s++) {
         const hti_step *step = &p->steps.at[s];
-        r->heavy[s + 1] = r->heavy[s] + !pointwise(step);
+        r->heavy[s + 1] = r->heavy[s] + !hti_pointwise(step);
         r->before[s] = HTI_NOWHERE;
         for (int32_t k = 0; k < step->inputs; k++)
             if (!hti_reads_packed(step, k)) note(r, buffer_of(r, step->in[k]), s, HTI_NOWHERE);
@@ -67,7 +87,7 @@ static bool cheap(const repeater *r, const hti_step *step)
 {
     const hti_buffer *out = &r->p->buffers.at[buffer_of(r, step->out)];
     int32_t from = HTI_NOWHERE;
-    if (!pointwise(step) || out->fixed || out->bytes < LEAST || r->kept[buffer_of(r, step->out)]) return false;
+    if (!hti_pointwise(step) || out->fixed || out->bytes < LEAST || r->kept[buffer_of(r, step->out)]) return false;
     for (int32_t k = 0; k < step->inputs; k++) {
         const int32_t buffer = buffer_of(r, step->in[k]);
         const hti_buffer *in = &r->p->buffers.at[buffer];
@@ -86,28 +106,8 @@ static hti_step *reader(const repeater *r, const reading *at)
 /* Whether a reader may be in one group with the step whose result it reads. */
 static bool fits(const repeater *r, const hti_step *step, const hti_step *by)
 {
-    return pointwise(by) && ht_shape_count(r->p->values.at[by->out].shape) == ht_shape_count(r->p->values.at[step->out].shape);
-}
-
-/* The value, in another buffer. */
-static int32_t moved(repeater *r, int32_t value, int32_t buffer)
-{
-    hti_value *made = HTI_PUSH(r->p->values);
-    r->short_of_memory = r->short_of_memory || !made;
-    if (!made) return value;
-    *made = r->p->values.at[value];
-    made->buffer = buffer;
-    return r->p->values.count - 1;
-}
-
-/* Lets a reader read the other buffer. Inputs belong to the program's texts, and no two steps share them. */
-static void redirect(repeater *r, hti_step *by, int32_t from, int32_t to)
-{
-    int32_t *in = hti_arena_array(&r->p->texts, by->inputs, sizeof *in);
-    r->short_of_memory = r->short_of_memory || !in;
-    for (int32_t k = 0; in && k < by->inputs; k++)
-        in[k] = buffer_of(r, by->in[k]) == from ? moved(r, by->in[k], to) : by->in[k];
-    if (in) by->in = in;
+    const hti_value *values = r->p->values.at;
+    return hti_pointwise(by) && ht_shape_count(values[by->out].shape) == ht_shape_count(values[step->out].shape);
 }
 
 /* A copy of the step before the first of the readers, which read it from there on. */
@@ -122,15 +122,16 @@ static void repeat(repeater *r, int32_t index, const reading *readers, int32_t c
     *buffer = (hti_buffer){.bytes = r->p->buffers.at[from].bytes};
     *copy = *step;
     const int32_t made = r->copies.count - 1, to = r->p->buffers.count - 1;
-    copy->out = moved(r, step->out, to);
+    copy->out = hti_value_in(r->p, copy->out, to);
     int32_t *then = realloc(r->then, (size_t)r->copies.count * sizeof *then);
-    r->short_of_memory = r->short_of_memory || !then;
-    if (!then) return;
-    r->then = then;
+    r->short_of_memory = !then || copy->out == HTI_NOWHERE;
+    if (then) r->then = then;
+    if (r->short_of_memory) return;
     r->then[made] = r->before[readers[0].step];
     r->before[readers[0].step] = made;
     for (int32_t k = 0; k < step->inputs; k++) note(r, buffer_of(r, step->in[k]), readers[0].step, made);
-    for (int32_t i = 0; i < count; i++) redirect(r, reader(r, &readers[i]), from, to);
+    for (int32_t i = 0; i < count && !r->short_of_memory; i++)
+        r->short_of_memory = !hti_redirect(r->p, reader(r, &readers[i]), from, to);
 }
 
 /* Readers by their places; more than there is room for: -1. */
