@@ -81,11 +81,14 @@ int32_t hti_steps_last(ht_program *p, const bool *last)
 
 ht_status hti_plan_late(ht_program *p, ht_error *error)
 {
-    const size_t buffers = (size_t)p->buffers.count + 1, steps = (size_t)p->steps.count + 1;
-    sorter s = {.p = p, .maker = calloc(buffers, sizeof *s.maker), .early = calloc(buffers, sizeof *s.early),
-                .at_end = calloc(buffers, sizeof *s.at_end), .counted = calloc(buffers, sizeof *s.counted),
-                .root = calloc(steps, sizeof *s.root), .saved = calloc(steps, sizeof *s.saved)};
-    bool *late = calloc(steps, sizeof *late);
+    const int32_t buffers = p->buffers.count + 1, steps = p->steps.count + 1;
+    hti_arena arena = {0};
+    sorter s = {.p = p, .maker = hti_arena_array(&arena, buffers, sizeof *s.maker),
+                .early = hti_arena_array(&arena, buffers, sizeof *s.early),
+                .at_end = hti_arena_array(&arena, buffers, sizeof *s.at_end),
+                .counted = hti_arena_array(&arena, buffers, sizeof *s.counted),
+                .root = hti_arena_array(&arena, steps, sizeof *s.root), .saved = hti_arena_array(&arena, steps, sizeof *s.saved)};
+    bool *late = hti_arena_array(&arena, steps, sizeof *late);
     bool fits = s.maker && s.early && s.at_end && s.counted && s.root && s.saved && late;
     if (fits) {
         mark(&s);
@@ -93,12 +96,6 @@ ht_status hti_plan_late(ht_program *p, ht_error *error)
         for (int32_t i = 0; i < p->steps.count; i++) late[i] = s.root[i] != HTI_NOWHERE && s.saved[part_of(&s, i)] > 0;
         fits = hti_steps_last(p, late) >= 0;
     }
-    free(s.maker);
-    free(s.early);
-    free(s.at_end);
-    free(s.counted);
-    free(s.root);
-    free(s.saved);
-    free(late);
+    hti_arena_free(&arena);
     return fits ? HT_OK : ht_fail(error, HT_ENOMEM, "plan: the system gave no memory for the plan");
 }

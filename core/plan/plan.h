@@ -13,6 +13,8 @@
 #include "tape/tape_internal.h"
 
 #define HTI_NOWHERE (-1)
+/* Values of fewer bytes are kept rather than made again, unless a limit asks for it. */
+#define HTI_WORTH_AGAIN ((size_t)1 << 15)
 
 /* A piece of memory with a lifetime in steps. */
 typedef struct hti_buffer {

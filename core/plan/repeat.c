@@ -9,8 +9,6 @@
 
 #include "plan/plan.h"
 
-/* Below so many bytes nothing is gained. */
-#define LEAST ((size_t)1 << 15)
 /* Inputs smaller than the result by this factor, such as one number for each channel, count for nothing. */
 #define SMALLER 8
 /* A value with more readers is left as it is. */
@@ -87,7 +85,7 @@ static bool cheap(const repeater *r, const hti_step *step)
 {
     const hti_buffer *out = &r->p->buffers.at[buffer_of(r, step->out)];
     int32_t from = HTI_NOWHERE;
-    if (!hti_pointwise(step) || out->fixed || out->bytes < LEAST || r->kept[buffer_of(r, step->out)]) return false;
+    if (!hti_pointwise(step) || out->fixed || out->bytes < HTI_WORTH_AGAIN || r->kept[buffer_of(r, step->out)]) return false;
     for (int32_t k = 0; k < step->inputs; k++) {
         const int32_t buffer = buffer_of(r, step->in[k]);
         const hti_buffer *in = &r->p->buffers.at[buffer];
@@ -189,22 +187,21 @@ static void insert(repeater *r)
 ht_status hti_plan_repeat(ht_program *p, ht_error *error)
 {
     if (!p->backend->run_group || p->check) return HT_OK; /* without groups a copy would be a pass over memory */
-    const size_t buffers = (size_t)p->buffers.count + 1, steps = (size_t)p->steps.count + 1;
-    repeater r = {.p = p, .heavy = calloc(steps, sizeof *r.heavy), .readings = calloc(buffers, sizeof *r.readings),
-                  .before = calloc(steps, sizeof *r.before), .kept = calloc(buffers, sizeof *r.kept),
-                  .gone = calloc(steps, sizeof *r.gone)};
+    const int32_t buffers = p->buffers.count + 1, steps = p->steps.count + 1;
+    hti_arena arena = {0};
+    repeater r = {.p = p, .heavy = hti_arena_array(&arena, steps, sizeof *r.heavy),
+                  .readings = hti_arena_array(&arena, buffers, sizeof *r.readings),
+                  .before = hti_arena_array(&arena, steps, sizeof *r.before),
+                  .kept = hti_arena_array(&arena, buffers, sizeof *r.kept),
+                  .gone = hti_arena_array(&arena, steps, sizeof *r.gone)};
     r.short_of_memory = !r.heavy || !r.readings || !r.before || !r.kept || !r.gone;
     for (int32_t b = 0; b < p->buffers.count && r.readings; b++) r.readings[b] = HTI_NOWHERE;
     if (!r.short_of_memory) note_all(&r);
     for (int32_t s = p->steps.count - 1; s >= 0 && !r.short_of_memory; s--) take_step(&r, s);
     if (!r.short_of_memory) insert(&r);
-    free(r.heavy);
-    free(r.readings);
-    free(r.before);
     free(r.then);
-    free(r.kept);
-    free(r.gone);
     free(r.reading.at);
     free(r.copies.at);
+    hti_arena_free(&arena);
     return r.short_of_memory ? ht_fail(error, HT_ENOMEM, "plan: the system gave no memory for the plan") : HT_OK;
 }

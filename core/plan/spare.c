@@ -196,8 +196,8 @@ static double moved_by(const sparer *s, int32_t place, bool again)
 /* Whether a buffer lies idle at the peak and may be made again behind it. */
 static bool consider(sparer *s, int32_t b, int32_t peak, choice *c)
 {
-    if (!in_arena(s, b) || s->bytes[b] < s->live[peak] / GRAIN || s->maker[b] >= peak || s->last[b] <= peak || s->inner[b])
-        return false;
+    const size_t least = s->live[peak] / GRAIN > HTI_WORTH_AGAIN ? s->live[peak] / GRAIN : HTI_WORTH_AGAIN;
+    if (!in_arena(s, b) || s->bytes[b] < least || s->maker[b] >= peak || s->last[b] <= peak || s->inner[b]) return false;
     int32_t next = s->from[b];
     while (next < s->from[b + 1] && s->read[next] < peak) next++;
     if (next == s->from[b + 1] || s->read[next] == peak) return false;
@@ -339,7 +339,11 @@ static void settle(sparer *s)
     hti_step *steps = calloc((size_t)s->count + 1, sizeof *steps);
     s->short_of_memory = s->short_of_memory || !steps;
     if (!steps) return;
-    for (int32_t i = 0; i < s->count; i++) steps[i] = *step_at(s, i);
+    p->facts.recomputed_flop = -p->facts.flop;
+    for (int32_t i = 0; i < s->count; i++) {
+        steps[i] = *step_at(s, i);
+        p->facts.recomputed_flop += hti_flop_of(p, &steps[i]);
+    }
     p->facts.repeated += s->count - (p->steps.count - s->copies);
     free(p->steps.at);
     p->steps.at = steps;
