@@ -289,7 +289,8 @@ static void test_lazy(void)
         for (int32_t k = 0; fused->steps.at[s].group && k < fused->steps.at[s].group->outputs; k++)
             written += ht_shape_count(fused->values.at[fused->steps.at[s].group_out[k]].shape) == count;
     tap_ok(equal, "values made where they are read: the bits of one op at a time");
-    tap_ok(written == 2, "of the large values the two results are written, and %d others", (int)written - 2);
+    /* One more value is kept where that spares memory: what is made from one other is made again too (repeat.c). */
+    tap_ok(written >= 2 && written <= 3, "of the large values the two results are written, and %d others", (int)written - 2);
     ht_program_free(plain);
     ht_program_free(fused);
     free(numbers);
@@ -336,9 +337,9 @@ static void test_training(ht_dtype dtype)
                ht_dtype_name(dtype));
         tap_ok(stores_agree(two.store, one.store, dtype), "%s: and those on two threads", ht_dtype_name(dtype));
         const ht_program_facts facts = ht_program_describe(one.program), before = ht_program_describe(plain.program);
-        tap_ok(facts.instructions == before.instructions - facts.fused + facts.groups && facts.groups > 0,
-               "%s: %d instructions, of %d before %d groups took in %d", ht_dtype_name(dtype), (int)facts.instructions,
-               (int)before.instructions, (int)facts.groups, (int)facts.fused);
+        tap_ok(facts.instructions == before.instructions + facts.repeated - facts.fused + facts.groups && facts.groups > 0,
+               "%s: %d instructions, of %d and %d repeated before %d groups took in %d", ht_dtype_name(dtype),
+               (int)facts.instructions, (int)before.instructions, (int)facts.repeated, (int)facts.groups, (int)facts.fused);
         tap_ok(facts.arena_bytes <= before.arena_bytes + before.arena_bytes / 10, "%s: memory stays: %zu bytes, %zu before",
                ht_dtype_name(dtype), facts.arena_bytes, before.arena_bytes);
     }

@@ -86,7 +86,8 @@ PARTIAL(softplus, ht_sigmoid_(X, W)) /* sigmoid(x) */
 #define TWO_BY_ROOT_PI 1.1283791670955126
 PARTIAL(erf, ht_scale_(ht_exp_(ht_neg_(ht_square_(X, W), W), W), TWO_BY_ROOT_PI, W)) /* 2 / sqrt(pi) e^(-x^2) */
 PARTIAL(erfc, ht_scale_(ht_exp_(ht_neg_(ht_square_(X, W), W), W), -TWO_BY_ROOT_PI, W)) /* -2 / sqrt(pi) e^(-x^2) */
-PARTIAL(leaky_relu, hti_with_numbers(HTI_OP_leaky_gate, X, number(c), 0, W)) /* 1 above 0, else the slope */
+/* Above 0 is y where x is, unless the slope is negative; and y is kept for what reads it, where x often is not. */
+PARTIAL(leaky_relu, hti_with_numbers(HTI_OP_leaky_gate, number(c) >= 0 ? Y : X, number(c), 0, W)) /* 1 above 0, else the slope */
 PARTIAL(abs, ht_sign_(X, W)) /* sign(x) */
 
 /* 1 / (2 y), at 0: 0. There the inner root is taken of 1, so that no infinity is formed that a later zero turns into NaN. */

@@ -4,7 +4,6 @@
  * copy. It may, where no other step of the section reads what it changes, and it reads that itself at the same places
  * and before. Nothing is decided for good: done again after the steps changed, it begins anew.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "plan/plan.h"
@@ -172,7 +171,8 @@ static void choose_late(committer *c)
 
 ht_status hti_plan_commit(ht_program *p, ht_error *error)
 {
-    const size_t buffers = (size_t)p->buffers.count + 1, steps = (size_t)p->steps.count + 1;
+    const int32_t buffers = p->buffers.count + 1, steps = p->steps.count + 1;
+    hti_arena arena = {0};
     p->commit_section = p->steps.count;
     for (int32_t i = 0; i < p->commits.count; i++) {
         hti_buffer *buffer = buffer_of(p, p->commits.at[i].value);
@@ -180,9 +180,11 @@ ht_status hti_plan_commit(ht_program *p, ht_error *error)
         p->commits.at[i].in_place = false;
     }
     if (p->check || p->commits.count == 0) return HT_OK; /* check mode looks at results before they are anywhere */
-    committer c = {.p = p, .commit = calloc(buffers, sizeof *c.commit), .read = calloc(buffers, sizeof *c.read),
-                   .late = calloc(steps, sizeof *c.late), .state = calloc(buffers, sizeof *c.state),
-                   .late_readers = calloc(buffers, sizeof *c.late_readers)};
+    committer c = {.p = p, .commit = hti_arena_array(&arena, buffers, sizeof *c.commit),
+                   .read = hti_arena_array(&arena, buffers, sizeof *c.read),
+                   .late = hti_arena_array(&arena, steps, sizeof *c.late),
+                   .state = hti_arena_array(&arena, buffers, sizeof *c.state),
+                   .late_readers = hti_arena_array(&arena, buffers, sizeof *c.late_readers)};
     bool fits = c.commit && c.read && c.late && c.state && c.late_readers;
     if (fits) {
         mark_reads(&c);
@@ -191,10 +193,6 @@ ht_status hti_plan_commit(ht_program *p, ht_error *error)
         p->commit_section = hti_steps_last(p, c.late);
         fits = p->commit_section >= 0;
     }
-    free(c.commit);
-    free(c.read);
-    free(c.late);
-    free(c.state);
-    free(c.late_readers);
+    hti_arena_free(&arena);
     return fits ? HT_OK : ht_fail(error, HT_ENOMEM, "plan: the system gave no memory for the plan");
 }

@@ -18,16 +18,6 @@ typedef struct sorter {
     double *saved;        /* by part: bytes that live to the end now, less those that would */
 } sorter;
 
-static int32_t made_by(const ht_program *p, const hti_step *step)
-{
-    return step->out != HTI_NOWHERE ? p->values.at[step->out].buffer : step->packed;
-}
-
-static int32_t read_by(const ht_program *p, const hti_step *step, int32_t k)
-{
-    return hti_reads_packed(step, k) ? step->packed_for[k] : p->values.at[step->in[k]].buffer;
-}
-
 static int32_t part_of(sorter *s, int32_t step)
 {
     while (s->root[step] != step) step = s->root[step] = s->root[s->root[step]];
@@ -42,11 +32,11 @@ static void mark(sorter *s)
     for (int32_t i = 0; i < p->commits.count; i++) s->at_end[p->values.at[p->commits.at[i].value].buffer] = true;
     for (int32_t i = p->steps.count - 1; i >= 0; i--) {
         const hti_step *step = &p->steps.at[i];
-        const int32_t made = made_by(p, step);
+        const int32_t made = hti_made_by(p, step);
         s->maker[made] = i;
-        const bool late = !s->early[made] && step->kind == HTI_STEP_OP && step->kernel->pointwise;
+        const bool late = !s->early[made] && hti_pointwise(step);
         s->root[i] = late ? i : HTI_NOWHERE;
-        for (int32_t k = 0; !late && k < step->inputs; k++) s->early[read_by(p, step, k)] = true;
+        for (int32_t k = 0; !late && k < step->inputs; k++) s->early[hti_read_by(p, step, k)] = true;
     }
 }
 
@@ -56,16 +46,16 @@ static void weigh(sorter *s)
     const ht_program *p = s->p;
     for (int32_t i = 0; i < p->steps.count; i++)
         for (int32_t k = 0; s->root[i] != HTI_NOWHERE && k < p->steps.at[i].inputs; k++) {
-            const int32_t maker = s->maker[read_by(p, &p->steps.at[i], k)];
+            const int32_t maker = s->maker[hti_read_by(p, &p->steps.at[i], k)];
             if (maker != HTI_NOWHERE && s->root[maker] != HTI_NOWHERE) s->root[part_of(s, maker)] = part_of(s, i);
         }
     for (int32_t i = 0; i < p->steps.count; i++) {
         const hti_step *step = &p->steps.at[i];
         if (s->root[i] == HTI_NOWHERE) continue;
-        const int32_t part = part_of(s, i), made = made_by(p, step);
+        const int32_t part = part_of(s, i), made = hti_made_by(p, step);
         if (s->at_end[made]) s->saved[part] += (double)p->buffers.at[made].bytes;
         for (int32_t k = 0; k < step->inputs; k++) {
-            const int32_t read = read_by(p, step, k), maker = s->maker[read];
+            const int32_t read = hti_read_by(p, step, k), maker = s->maker[read];
             if (maker == HTI_NOWHERE || s->root[maker] != HTI_NOWHERE || s->counted[read] == part) continue;
             s->counted[read] = part;
             s->saved[part] -= (double)p->buffers.at[read].bytes;
@@ -91,11 +81,14 @@ int32_t hti_steps_last(ht_program *p, const bool *last)
 
 ht_status hti_plan_late(ht_program *p, ht_error *error)
 {
-    const size_t buffers = (size_t)p->buffers.count + 1, steps = (size_t)p->steps.count + 1;
-    sorter s = {.p = p, .maker = calloc(buffers, sizeof *s.maker), .early = calloc(buffers, sizeof *s.early),
-                .at_end = calloc(buffers, sizeof *s.at_end), .counted = calloc(buffers, sizeof *s.counted),
-                .root = calloc(steps, sizeof *s.root), .saved = calloc(steps, sizeof *s.saved)};
-    bool *late = calloc(steps, sizeof *late);
+    const int32_t buffers = p->buffers.count + 1, steps = p->steps.count + 1;
+    hti_arena arena = {0};
+    sorter s = {.p = p, .maker = hti_arena_array(&arena, buffers, sizeof *s.maker),
+                .early = hti_arena_array(&arena, buffers, sizeof *s.early),
+                .at_end = hti_arena_array(&arena, buffers, sizeof *s.at_end),
+                .counted = hti_arena_array(&arena, buffers, sizeof *s.counted),
+                .root = hti_arena_array(&arena, steps, sizeof *s.root), .saved = hti_arena_array(&arena, steps, sizeof *s.saved)};
+    bool *late = hti_arena_array(&arena, steps, sizeof *late);
     bool fits = s.maker && s.early && s.at_end && s.counted && s.root && s.saved && late;
     if (fits) {
         mark(&s);
@@ -103,12 +96,6 @@ ht_status hti_plan_late(ht_program *p, ht_error *error)
         for (int32_t i = 0; i < p->steps.count; i++) late[i] = s.root[i] != HTI_NOWHERE && s.saved[part_of(&s, i)] > 0;
         fits = hti_steps_last(p, late) >= 0;
     }
-    free(s.maker);
-    free(s.early);
-    free(s.at_end);
-    free(s.counted);
-    free(s.root);
-    free(s.saved);
-    free(late);
+    hti_arena_free(&arena);
     return fits ? HT_OK : ht_fail(error, HT_ENOMEM, "plan: the system gave no memory for the plan");
 }

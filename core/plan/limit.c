@@ -127,7 +127,7 @@ static ht_status try_budget(search *s, size_t budget, hti_recomputation *found, 
     ht_status status = hti_plan_recompute(p, s->before->inner, budget, found, error);
     if (status == HT_OK && found->fits) {
         p->facts.recomputed = found->steps;
-        p->facts.recomputed_flop = found->flop;
+        p->facts.recomputed_flop += found->flop;
         status = hti_plan_fuse(p, false, error);
         if (status == HT_OK) status = hti_plan_offsets(p, error);
     }

@@ -14,6 +14,8 @@
 #include "tape/tape_internal.h"
 
 #define HTI_NOWHERE (-1)
+/* Values of fewer bytes are kept rather than made again, unless a limit asks for it. */
+#define HTI_WORTH_AGAIN ((size_t)1 << 15)
 
 /* A piece of memory with a lifetime in steps. */
 typedef struct hti_buffer {
@@ -136,6 +138,18 @@ static inline bool hti_reads_packed(const hti_step *step, int32_t k)
     return k < HTI_MAX_PACKED && step->packed_for[k] != HTI_NOWHERE;
 }
 
+static inline bool hti_pointwise(const hti_step *step) { return step->kind == HTI_STEP_OP && step->kernel->pointwise; }
+
+/* The buffer that a step makes, and the one that it reads as input k; of steps that are not fused. */
+static inline int32_t hti_made_by(const ht_program *p, const hti_step *step)
+{
+    return step->out != HTI_NOWHERE ? p->values.at[step->out].buffer : step->packed;
+}
+static inline int32_t hti_read_by(const ht_program *p, const hti_step *step, int32_t k)
+{
+    return hti_reads_packed(step, k) ? step->packed_for[k] : p->values.at[step->in[k]].buffer;
+}
+
 /* Makes room for one more entry; false without memory. */
 bool hti_list_grow(void **at, int32_t *count, int32_t *room, size_t each);
 #define HTI_PUSH(list) \
@@ -160,6 +174,19 @@ ht_status hti_plan_views(ht_program *program, ht_error *error);
 ht_status hti_plan_late(ht_program *program, ht_error *error);
 /* Steps that are marked go behind all others, each kind in its order; how many are not marked, or -1 without memory. */
 int32_t hti_steps_last(ht_program *program, const bool *last);
+/*
+ * Where groups can make a value again from one other, in registers, instead of reading it: a copy of its step stands before
+ * them. Runs before fusing.
+ */
+ht_status hti_plan_repeat(ht_program *program, ht_error *error);
+/* The value in another buffer; HTI_NOWHERE without memory. */
+int32_t hti_value_in(ht_program *program, int32_t value, int32_t buffer);
+/* Lets a step read another buffer in place of one; false without memory. */
+bool hti_redirect(ht_program *program, hti_step *step, int32_t from, int32_t to);
+/* Operations of a convolution or product; 0 of other steps. */
+double hti_flop_of(const ht_program *program, const hti_step *step);
+/* Copies steps so that what lies idle over the peak of memory is made again behind it, where that is little work. */
+ht_status hti_plan_spare(ht_program *program, ht_error *error);
 /*
  * Joins pointwise steps into groups. Steps may change places, but each stays after those whose results it reads. lazily:
  * groups make what is cheap once more instead of reading it, which may keep other values for longer.

@@ -69,7 +69,8 @@ ht_program *ht_compile_(ht_compile_args args)
         p->convolution = args.convolution;
         p->precision = args.precision;
         if (hti_plan_build(p, args.tape, args.outputs, &error) == HT_OK && hti_plan_views(p, &error) == HT_OK &&
-            hti_plan_late(p, &error) == HT_OK && hti_plan_within(p, args.memory_limit, &error) == HT_OK)
+            hti_plan_late(p, &error) == HT_OK && hti_plan_repeat(p, &error) == HT_OK &&
+            hti_plan_spare(p, &error) == HT_OK && hti_plan_within(p, args.memory_limit, &error) == HT_OK)
             hti_plan_allocate(p, &error);
     }
     if (error.status == HT_OK) return p;

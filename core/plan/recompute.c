@@ -56,7 +56,7 @@ static int32_t buffer_of(const walk *w, int32_t value) { return w->p->values.at[
 /* The buffer that a step makes. */
 static int32_t made_by(const walk *w, int32_t s)
 {
-    return w->step[s].out != HTI_NOWHERE ? buffer_of(w, w->step[s].out) : w->step[s].packed;
+    return hti_made_by(w->p, &w->step[s]);
 }
 
 static bool in_arena(const walk *w, int32_t b) { return w->piece[b].maker != HTI_NOWHERE; }
@@ -85,24 +85,25 @@ static int32_t reads_of(const walk *w, int32_t s, int32_t *to)
     return count;
 }
 
+double hti_flop_of(const ht_program *p, const hti_step *step)
+{
+    hti_tensor tensors[HTI_MAX_PACKED + 1];
+    if (step->kind != HTI_STEP_OP || !step->kernel->flop || step->inputs > HTI_MAX_PACKED) return 0;
+    for (int32_t k = 0; k <= step->inputs; k++) {
+        const hti_value *value = &p->values.at[k < step->inputs ? step->in[k] : step->out];
+        tensors[k] = (hti_tensor){.dtype = value->dtype, .shape = value->shape};
+        memcpy(tensors[k].stride, value->stride, sizeof value->stride);
+    }
+    return step->kernel->flop(step->attributes, tensors, &tensors[step->inputs]);
+}
+
 /* Bytes that a step moves, and its operations. */
 static void measure(walk *w, int32_t s)
 {
     const hti_step *step = &w->step[s];
-    hti_tensor *tensors = calloc((size_t)step->inputs + 1, sizeof *tensors);
-    double bytes = (double)w->p->buffers.at[made_by(w, s)].bytes;
-    w->short_of_memory = w->short_of_memory || !tensors;
-    for (int32_t k = 0; tensors && k <= step->inputs; k++) {
-        if (k == step->inputs && step->out == HTI_NOWHERE) continue;
-        const hti_value *value = &w->p->values.at[k < step->inputs ? step->in[k] : step->out];
-        tensors[k] = (hti_tensor){.dtype = value->dtype, .shape = value->shape};
-        memcpy(tensors[k].stride, value->stride, sizeof value->stride);
-        if (k < step->inputs) bytes += (double)w->p->buffers.at[value->buffer].bytes;
-    }
-    if (tensors && step->kind == HTI_STEP_OP && step->kernel->flop)
-        w->flop[s] = step->kernel->flop(step->attributes, tensors, &tensors[step->inputs]);
-    w->work[s] = 1 + bytes + w->flop[s] / FLOP_PER_BYTE;
-    free(tensors);
+    w->flop[s] = hti_flop_of(w->p, step);
+    w->work[s] = 1 + (double)w->p->buffers.at[made_by(w, s)].bytes + w->flop[s] / FLOP_PER_BYTE;
+    for (int32_t k = 0; k < step->inputs; k++) w->work[s] += (double)w->p->buffers.at[buffer_of(w, step->in[k])].bytes;
 }
 
 static bool fill(walk *w, const bool *inner)
@@ -130,7 +131,7 @@ static bool fill(walk *w, const bool *inner)
     for (int32_t s = 0; s <= w->steps; s++)
         for (int32_t i = w->read_first[s]; i < w->read_first[s + 1]; i++) w->use[w->piece[w->read[i]].last++] = s;
     for (int32_t i = 0; i < w->values; i++) w->copy[i] = HTI_NOWHERE;
-    return !w->short_of_memory;
+    return true;
 }
 
 /* The first step after the one at work that reads the piece; HTI_NOWHERE if none does. */

@@ -80,11 +80,12 @@ typedef struct ht_program_facts {
     int64_t conversions;                 /* changes of physical order, packings of weights, roundings to bf16 */
     int64_t products, bf16;              /* convolutions and matrix products; those of them on operands rounded to bf16 */
     int64_t groups, fused;               /* groups of pointwise instructions that run together; instructions in them */
+    int64_t repeated;                    /* instructions more, since values are made again rather than kept at little cost */
     size_t arena_bytes, value_bytes;     /* planned; sum of all values without reuse */
     double convolution_flop, flop;       /* per run; flop = convolutions and matrix products */
     double prepare_seconds;              /* of compiling: kernels preparing themselves, as libraries do their primitives */
     int64_t recomputed;                  /* instructions that run again for .memory_limit, also those within groups */
-    double recomputed_flop;              /* of these, per run; not in flop */
+    double recomputed_flop;              /* of these and of the repeated, per run; not in flop */
 } ht_program_facts;
 ht_program_facts ht_program_describe(const ht_program *program);
 

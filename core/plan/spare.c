@@ -1,0 +1,403 @@
+/*
+ * Not keeping what lies idle over the peak of memory and is quickly made again: packed and mixed weights, the weights of a
+ * look-ahead, gradients of weights over a few places, concatenations, results of pointwise steps. Copies of the steps that
+ * made it, from what is there anyway, make it once more before its next reader; if nothing read it before the peak, it is
+ * only made later. Bits stay. All of it is a small part of the program's work; recompute.c does the rest under a limit.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "plan/plan.h"
+
+/* At most one part in so many of the program's work, in bytes moved, is done again; so many operations count as a byte. */
+#define WORK_SHARE 32
+#define FLOP_PER_BYTE 8.0
+/* Values below one part in so many of the peak are left alone; a round of choosing saves one part in PIECE. */
+#define GRAIN 1024
+#define PIECE 12
+#define ROUNDS 32
+/* Steps of a chain; copies in all. */
+#define CHAIN 24
+#define COPIES 1024
+
+typedef struct choice {
+    int32_t buffer, reader; /* reader: the place of the next step that reads it */
+    bool unread;            /* nothing read it before: its step only moves */
+    double work, worth;     /* of making it again; bytes for a unit of that */
+} choice;
+
+typedef struct sparer {
+    ht_program *p;
+    /* by number of a step, copies behind all others: */
+    int32_t *first, *reads, *made; /* buffers that it reads, reads[first[n]] to reads[first[n + 1] - 1]; that it makes */
+    bool *light;                   /* pointwise */
+    /* by place, which is an index of `order`: */
+    int32_t *order, *sorted, count; /* numbers of steps, as they run; another such list */
+    int32_t *heavy;                /* steps before it that are not pointwise */
+    size_t *live;
+    int32_t *before, *gone;        /* the first copy before it; the round in which it went */
+    /* by buffer: */
+    int32_t *maker, *last;         /* places of the step that makes it, and of the last that reads it */
+    int32_t *from, *read;          /* places that read it, read[from[b]] to read[from[b + 1] - 1] */
+    int32_t *mark;                 /* the round in which a copy came to rely on it, or, negative, in which it was dropped */
+    size_t *bytes;                 /* 0 of memory that is not the arena's */
+    bool *kept, *stored, *inner;   /* by outputs or commits; by commits alone; likely to take no memory of its own */
+    int32_t *then;                 /* by copy: the one behind it */
+    choice *choices;
+    int32_t chain[CHAIN], chained, copies, round, room;
+    double work, allowance;
+    bool short_of_memory;
+} sparer;
+
+static hti_step *step_at(const sparer *s, int32_t place) { return &s->p->steps.at[s->order[place]]; }
+static bool in_arena(const sparer *s, int32_t b) { return s->maker[b] != HTI_NOWHERE && s->bytes[b] > 0; }
+
+/* ---- what lives where ---- */
+
+/* Tells what a step reads and makes: of steps as they are numbered, and again of one that reads other buffers now. */
+static void describe(sparer *s, int32_t number)
+{
+    const hti_step *step = &s->p->steps.at[number];
+    s->light[number] = hti_pointwise(step);
+    s->made[number] = hti_made_by(s->p, step);
+    s->first[number + 1] = s->first[number] + step->inputs;
+    for (int32_t k = 0; k < step->inputs; k++) s->reads[s->first[number] + k] = hti_read_by(s->p, step, k);
+}
+
+static void find_readers(sparer *s)
+{
+    const int32_t buffers = s->p->buffers.count;
+    memset(s->from, 0, ((size_t)buffers + 2) * sizeof *s->from);
+    for (int32_t b = 0; b < buffers; b++) {
+        s->maker[b] = HTI_NOWHERE;
+        s->last[b] = s->kept[b] ? s->count : HTI_NOWHERE;
+    }
+    for (int32_t i = 0; i < s->count; i++) {
+        const int32_t n = s->order[i];
+        s->maker[s->made[n]] = i;
+        s->heavy[i + 1] = s->heavy[i] + !s->light[n];
+        for (int32_t k = s->first[n]; k < s->first[n + 1]; k++) s->from[s->reads[k] + 2]++;
+    }
+    for (int32_t b = 0; b < buffers; b++) s->from[b + 2] += s->from[b + 1];
+    for (int32_t i = 0; i < s->count; i++)
+        for (int32_t k = s->first[s->order[i]]; k < s->first[s->order[i] + 1]; k++) {
+            const int32_t b = s->reads[k];
+            s->read[s->from[b + 1]++] = i;
+            if (s->last[b] < i) s->last[b] = i;
+        }
+}
+
+/* In registers of a group, or over its store. */
+static bool stays_inner(const sparer *s, int32_t b)
+{
+    const int32_t made = s->maker[b];
+    if (!s->light[s->order[made]]) return false;
+    if (s->kept[b] || s->from[b] == s->from[b + 1]) return s->stored[b];
+    if (s->heavy[s->read[s->from[b + 1] - 1]] != s->heavy[made]) return false;
+    for (int32_t i = s->from[b]; i < s->from[b + 1]; i++)
+        if (!s->light[s->order[s->read[i]]]) return false;
+    return true;
+}
+
+/* The first place at which a result takes memory of its own: behind its step, if it may be written over an input. */
+static int32_t begins(const sparer *s, int32_t b)
+{
+    const int32_t made = s->maker[b], n = s->order[made];
+    for (int32_t k = s->first[n]; s->light[n] && k < s->first[n + 1]; k++)
+        if (s->last[s->reads[k]] == made && s->bytes[s->reads[k]] == s->bytes[b]) return made + 1;
+    return made;
+}
+
+/* The place of the peak. */
+static int32_t measure(sparer *s)
+{
+    int32_t peak = 0;
+    find_readers(s);
+    memset(s->live, 0, ((size_t)s->count + 2) * sizeof *s->live);
+    for (int32_t b = 0; b < s->p->buffers.count; b++) {
+        s->inner[b] = in_arena(s, b) && stays_inner(s, b);
+        if (!in_arena(s, b) || s->inner[b]) continue;
+        const int32_t first = begins(s, b), last = s->last[b] < s->maker[b] ? s->maker[b] : s->last[b];
+        if (first > last) continue;
+        s->live[first] += s->bytes[b]; /* differences, which wrap around below zero and back */
+        if (last < s->count) s->live[last + 1] -= s->bytes[b];
+    }
+    for (int32_t i = 1; i <= s->count; i++) {
+        s->live[i] += s->live[i - 1];
+        if (i < s->count && s->live[i] > s->live[peak]) peak = i;
+    }
+    return peak;
+}
+
+/* ---- making a value again ---- */
+
+/* Of products those that take about as long as writing what they make. */
+static bool repeatable(const sparer *s, const hti_step *step)
+{
+    if (step->kind != HTI_STEP_OP || step->kernel->pointwise) return true;
+    if (step->kernel->flop) return hti_flop_of(s->p, step) / FLOP_PER_BYTE <= 4 * (double)s->bytes[hti_made_by(s->p, step)];
+    return step->scratch == HTI_NOWHERE && step->op->kind != HTI_CONSTANT;
+}
+
+static bool in_chain(const sparer *s, int32_t place)
+{
+    for (int32_t i = 0; i < s->chained; i++)
+        if (s->chain[i] == place) return true;
+    return false;
+}
+
+/* Whether a copy before `reader` finds x there; what is small may be kept for it. */
+static bool available(const sparer *s, int32_t x, int32_t reader, size_t bytes)
+{
+    if (s->bytes[x] <= bytes / GRAIN) return true;
+    return !s->inner[x] && s->last[x] >= reader && s->mark[x] != -s->round;
+}
+
+/* The steps that make a buffer again before a reader, in the order of their places; false if that is no cheap work. */
+static bool find_chain(sparer *s, int32_t b, int32_t reader)
+{
+    s->chained = 0;
+    s->chain[s->chained++] = s->maker[b];
+    for (int32_t i = 0; i < s->chained; i++) {
+        const int32_t n = s->order[s->chain[i]];
+        if (!repeatable(s, &s->p->steps.at[n])) return false;
+        for (int32_t k = s->first[n]; k < s->first[n + 1]; k++) {
+            const int32_t x = s->reads[k];
+            if (available(s, x, reader, s->bytes[b]) || in_chain(s, s->maker[x])) continue;
+            if (s->chained == CHAIN) return false;
+            s->chain[s->chained++] = s->maker[x];
+        }
+    }
+    for (int32_t i = 1; i < s->chained; i++) {
+        const int32_t place = s->chain[i];
+        int32_t at = i;
+        for (; at > 0 && s->chain[at - 1] > place; at--) s->chain[at] = s->chain[at - 1];
+        s->chain[at] = place;
+    }
+    return true;
+}
+
+/* Bytes that a step moves: between pointwise steps that follow each other none. */
+static double moved_by(const sparer *s, int32_t place, bool again)
+{
+    const int32_t n = s->order[place], out = s->made[n];
+    const bool last = again && s->chain[s->chained - 1] == place;
+    double bytes = s->light[n] && (again ? !last : s->inner[out]) ? 0 : (double)s->bytes[out];
+    for (int32_t k = s->first[n]; k < s->first[n + 1]; k++) {
+        const int32_t x = s->reads[k], made = s->maker[x];
+        const bool both = made != HTI_NOWHERE && s->light[n] && s->light[s->order[made]];
+        if (!both || !(again ? in_chain(s, made) : s->inner[x])) bytes += (double)s->bytes[s->p->buffers.at[x].state ? out : x];
+    }
+    return bytes + (again ? hti_flop_of(s->p, step_at(s, place)) / FLOP_PER_BYTE : 0);
+}
+
+/* ---- choosing ---- */
+
+/* Whether a buffer lies idle at the peak and may be made again behind it. */
+static bool consider(sparer *s, int32_t b, int32_t peak, choice *c)
+{
+    const size_t least = s->live[peak] / GRAIN > HTI_WORTH_AGAIN ? s->live[peak] / GRAIN : HTI_WORTH_AGAIN;
+    if (!in_arena(s, b) || s->bytes[b] < least || s->maker[b] >= peak || s->last[b] <= peak || s->inner[b]) return false;
+    int32_t next = s->from[b];
+    while (next < s->from[b + 1] && s->read[next] < peak) next++;
+    if (next == s->from[b + 1] || s->read[next] == peak) return false;
+    *c = (choice){.buffer = b, .reader = s->read[next], .unread = next == s->from[b]};
+    if (!find_chain(s, b, c->reader)) return false;
+    for (int32_t i = 0; i < s->chained; i++)
+        if (!c->unread || s->chain[i] != s->maker[b]) c->work += moved_by(s, s->chain[i], true);
+    c->worth = (double)s->bytes[b] / (c->work + 1);
+    return true;
+}
+
+static int worth_first(const void *a, const void *b)
+{
+    const choice *x = a, *y = b;
+    if (x->worth != y->worth) return x->worth > y->worth ? -1 : 1;
+    return x->buffer < y->buffer ? -1 : 1;
+}
+
+/* Whether a choice, found by the state before this round, still stands, and there is room for it. */
+static bool stands(sparer *s, const choice *c)
+{
+    int32_t reads = s->first[s->p->steps.count];
+    if (s->mark[c->buffer] == s->round || s->work + c->work > s->allowance || !find_chain(s, c->buffer, c->reader)) return false;
+    for (int32_t i = 0; i < s->chained; i++) reads += step_at(s, s->chain[i])->inputs;
+    return s->copies + s->chained <= COPIES && reads <= s->room;
+}
+
+/* ---- copies ---- */
+
+static int32_t new_buffer(sparer *s, size_t bytes)
+{
+    hti_buffer *buffer = HTI_PUSH(s->p->buffers);
+    s->short_of_memory = s->short_of_memory || !buffer;
+    if (!buffer) return 0;
+    *buffer = (hti_buffer){.bytes = bytes};
+    s->bytes[s->p->buffers.count - 1] = bytes;
+    return s->p->buffers.count - 1;
+}
+
+static void redirect(sparer *s, int32_t number, int32_t from, int32_t to)
+{
+    s->short_of_memory = s->short_of_memory || !hti_redirect(s->p, &s->p->steps.at[number], from, to);
+    for (int32_t k = s->first[number]; k < s->first[number + 1]; k++)
+        if (s->reads[k] == from) s->reads[k] = to;
+}
+
+/* A copy of the step of a place, before another place; its number. */
+static int32_t copy_step(sparer *s, int32_t place, int32_t before)
+{
+    ht_program *p = s->p;
+    hti_step copy = *step_at(s, place), *to = HTI_PUSH(p->steps);
+    const int32_t made = new_buffer(s, s->bytes[s->made[s->order[place]]]);
+    s->short_of_memory = s->short_of_memory || !to;
+    if (s->short_of_memory) return 0;
+    if (copy.scratch != HTI_NOWHERE) copy.scratch = new_buffer(s, p->buffers.at[copy.scratch].bytes);
+    if (copy.out == HTI_NOWHERE) copy.packed = made;
+    else copy.out = hti_value_in(p, copy.out, made);
+    s->short_of_memory = s->short_of_memory || (copy.out == HTI_NOWHERE && copy.packed == HTI_NOWHERE);
+    *to = copy;
+    if (s->short_of_memory) return 0;
+    describe(s, p->steps.count - 1);
+    int32_t *link = &s->before[before];
+    while (*link != HTI_NOWHERE) link = &s->then[*link];
+    s->then[s->copies] = HTI_NOWHERE;
+    *link = s->copies++;
+    return p->steps.count - 1;
+}
+
+/* Outputs and commits that take a buffer take another. */
+static void hand_over(sparer *s, int32_t from, int32_t to)
+{
+    ht_program *p = s->p;
+    for (int32_t i = 0; s->kept[from] && i < p->outputs + p->commits.count; i++) {
+        int32_t *value = i < p->outputs ? &p->output_values[i] : &p->commits.at[i - p->outputs].value;
+        if (p->values.at[*value].buffer == from) *value = hti_value_in(p, *value, to);
+        s->short_of_memory = s->short_of_memory || *value == HTI_NOWHERE;
+        if (*value == HTI_NOWHERE) return;
+    }
+    s->kept[to] = s->kept[from];
+    s->stored[to] = s->stored[from];
+    s->kept[from] = s->stored[from] = false;
+}
+
+static void apply(sparer *s, const choice *c)
+{
+    int32_t from[CHAIN], to[CHAIN];
+    for (int32_t i = 0; i < s->chained; i++) {
+        from[i] = s->made[s->order[s->chain[i]]];
+        const int32_t number = copy_step(s, s->chain[i], c->reader);
+        if (s->short_of_memory) return;
+        to[i] = s->made[number];
+        for (int32_t k = 0; k < i; k++) redirect(s, number, from[k], to[k]);
+        for (int32_t k = s->first[number]; k < s->first[number + 1]; k++) s->mark[s->reads[k]] = s->round;
+    }
+    for (int32_t i = s->from[c->buffer]; i < s->from[c->buffer + 1]; i++)
+        if (s->read[i] >= c->reader) redirect(s, s->order[s->read[i]], c->buffer, to[s->chained - 1]);
+    hand_over(s, c->buffer, to[s->chained - 1]);
+    s->mark[c->buffer] = -s->round;
+    if (c->unread) s->gone[s->maker[c->buffer]] = s->round;
+    s->work += c->work;
+}
+
+/* The order with this round's copies where they belong, and without the steps that only moved. */
+static void reorder(sparer *s)
+{
+    const int32_t copy = s->p->steps.count - s->copies;
+    int32_t count = 0;
+    for (int32_t i = 0; i < s->count; i++) {
+        for (int32_t k = s->before[i]; k != HTI_NOWHERE; k = s->then[k]) s->sorted[count++] = copy + k;
+        if (s->gone[i] != s->round) s->sorted[count++] = s->order[i];
+    }
+    memcpy(s->order, s->sorted, (size_t)count * sizeof *s->order);
+    s->count = count;
+}
+
+/* ---- the whole ---- */
+
+/* Makes the peak a little lower; false if that cannot be. */
+static bool lower(sparer *s)
+{
+    const int32_t peak = measure(s);
+    int32_t found = 0;
+    size_t saved = 0;
+    for (int32_t b = 0; b < s->p->buffers.count; b++) found += consider(s, b, peak, &s->choices[found]);
+    if (found > 0) qsort(s->choices, (size_t)found, sizeof *s->choices, worth_first);
+    for (int32_t i = 0; i <= s->count; i++) s->before[i] = HTI_NOWHERE;
+    for (int32_t i = 0; i < found && saved < s->live[peak] / PIECE && !s->short_of_memory; i++) {
+        if (!stands(s, &s->choices[i])) continue;
+        apply(s, &s->choices[i]);
+        saved += s->bytes[s->choices[i].buffer];
+    }
+    if (saved > 0 && !s->short_of_memory) reorder(s);
+    return saved > 0 && !s->short_of_memory;
+}
+
+static void settle(sparer *s)
+{
+    ht_program *p = s->p;
+    hti_step *steps = calloc((size_t)s->count + 1, sizeof *steps);
+    s->short_of_memory = s->short_of_memory || !steps;
+    if (!steps) return;
+    p->facts.recomputed_flop = -p->facts.flop;
+    for (int32_t i = 0; i < s->count; i++) {
+        steps[i] = *step_at(s, i);
+        p->facts.recomputed_flop += hti_flop_of(p, &steps[i]);
+    }
+    p->facts.repeated += s->count - (p->steps.count - s->copies);
+    free(p->steps.at);
+    p->steps.at = steps;
+    p->steps.count = p->steps.room = s->count;
+}
+
+static bool prepare(sparer *s, hti_arena *arena)
+{
+    const ht_program *p = s->p;
+    const int32_t steps = p->steps.count + COPIES + 2, buffers = p->buffers.count + 2 * COPIES + 3;
+    int32_t **const by_step[] = {&s->first, &s->made, &s->order, &s->sorted, &s->heavy, &s->before, &s->gone};
+    int32_t **const by_buffer[] = {&s->maker, &s->last, &s->from, &s->mark};
+    bool **const flags[] = {&s->kept, &s->stored, &s->inner}, fits = true;
+    s->room = CHAIN * COPIES;
+    for (int32_t n = 0; n < p->steps.count; n++) s->room += p->steps.at[n].inputs;
+    for (size_t i = 0; i < 7; i++) fits = (*by_step[i] = hti_arena_array(arena, steps, sizeof(int32_t))) && fits;
+    for (size_t i = 0; i < 4; i++) fits = (*by_buffer[i] = hti_arena_array(arena, buffers, sizeof(int32_t))) && fits;
+    for (size_t i = 0; i < 3; i++) fits = (*flags[i] = hti_arena_array(arena, buffers, sizeof(bool))) && fits;
+    s->reads = hti_arena_array(arena, s->room, sizeof *s->reads);
+    s->read = hti_arena_array(arena, s->room, sizeof *s->read);
+    s->light = hti_arena_array(arena, steps, sizeof *s->light);
+    s->live = hti_arena_array(arena, steps, sizeof *s->live);
+    s->bytes = hti_arena_array(arena, buffers, sizeof *s->bytes);
+    s->then = hti_arena_array(arena, COPIES, sizeof *s->then);
+    s->choices = hti_arena_array(arena, buffers, sizeof *s->choices);
+    if (!fits || !s->reads || !s->read || !s->light || !s->live || !s->bytes || !s->then || !s->choices) return false;
+    for (int32_t n = 0; n < p->steps.count; n++) {
+        s->order[s->count++] = n;
+        describe(s, n);
+    }
+    for (int32_t b = 0; b < p->buffers.count; b++) s->bytes[b] = p->buffers.at[b].fixed ? 0 : p->buffers.at[b].bytes;
+    for (int32_t i = 0; i < p->commits.count; i++) {
+        const int32_t b = p->values.at[p->commits.at[i].value].buffer;
+        s->kept[b] = s->stored[b] = true;
+    }
+    for (int32_t i = 0; i < p->outputs; i++) {
+        const int32_t b = p->values.at[p->output_values[i]].buffer;
+        s->kept[b] = true;
+        s->stored[b] = false;
+    }
+    return true;
+}
+
+ht_status hti_plan_spare(ht_program *p, ht_error *error)
+{
+    hti_arena arena = {0};
+    sparer s = {.p = p, .round = 1};
+    if (p->check) return HT_OK;
+    s.short_of_memory = !prepare(&s, &arena);
+    if (!s.short_of_memory) (void)measure(&s);
+    for (int32_t i = 0; i < s.count && !s.short_of_memory; i++) s.allowance += moved_by(&s, i, false);
+    s.allowance = (s.allowance + p->facts.flop / FLOP_PER_BYTE) / WORK_SHARE;
+    while (s.round <= ROUNDS && !s.short_of_memory && lower(&s)) s.round++;
+    if (!s.short_of_memory && s.copies > 0) settle(&s);
+    hti_arena_free(&arena);
+    return s.short_of_memory ? ht_fail(error, HT_ENOMEM, "plan: the system gave no memory for the plan") : HT_OK;
+}
