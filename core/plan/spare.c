@@ -10,7 +10,7 @@
 #include "plan/plan.h"
 
 /* At most one part in so many of the program's work, in bytes moved, is done again; so many operations count as a byte. */
-#define WORK_SHARE 32
+#define WORK_SHARE 30
 #define FLOP_PER_BYTE 8.0
 /* Values below one part in so many of the peak are left alone; a round of choosing saves one part in PIECE. */
 #define GRAIN 1024
@@ -149,8 +149,8 @@ static bool in_chain(const sparer *s, int32_t place)
 /* Whether a copy before `reader` finds x there; what is small may be kept for it. */
 static bool available(const sparer *s, int32_t x, int32_t reader, size_t bytes)
 {
-    if (s->bytes[x] <= bytes / GRAIN) return true;
-    return !s->inner[x] && s->last[x] >= reader && s->mark[x] != -s->round;
+    if (s->mark[x] == -s->round) return false;
+    return s->bytes[x] <= bytes / GRAIN || (!s->inner[x] && s->last[x] >= reader);
 }
 
 /* The steps that make a buffer again before a reader, in the order of their places; false if that is no cheap work. */

@@ -83,8 +83,9 @@ static void copy_part(const hti_gather *g, const part *p, char *to)
     if (r.begin >= r.end || c.begin >= c.end) return;
     const int64_t stride = g->stride[row], step = g->stride[row - 1], plane = row > 1 ? g->stride[row - 2] : 0;
     hti_rows copy = {.to = to + ((r.begin - p->line) * p->columns + c.begin - p->column) * g->bytes, .planes = p->planes,
-                     .rows = r.end - r.begin, .bytes = (c.end - c.begin) * g->bytes, .from_plane = plane * g->bytes,
-                     .to_plane = p->lines * p->columns * g->bytes, .from_step = step * g->bytes, .to_step = p->columns * g->bytes};
+                     .rows = r.end - r.begin, .bytes = (c.end - c.begin) * g->bytes,
+                     .from_plane = plane * g->bytes, .to_plane = p->lines * p->columns * g->bytes,
+                     .from_step = step * g->bytes, .to_step = p->columns * g->bytes};
     copy.from = g->data + (p->plane + (r.begin - g->first[row - 1]) * step + (c.begin - g->first[row]) * stride) * g->bytes;
     if (stride == 1) {
         hti_copy_rows(&copy);
