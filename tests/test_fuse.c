@@ -377,6 +377,7 @@ int main(void)
     }
     test_random(HT_F32, HT_SHAPE(2, 16, 48, 48), 4); /* large enough for lazy values */
     test_lazy();
+    test_chains(HT_F32, HT_SHAPE(8100, 130)); /* written past the caches, in tiles that are no whole lines of them */
     tap_ok(sums_in_groups > 100 && sums_alone > 100, "%d sums are parts of groups, %d stand alone", (int)sums_in_groups,
            (int)sums_alone);
     for (int32_t threads = 1; threads <= 2; threads++) ht_device_close(devices[threads]);

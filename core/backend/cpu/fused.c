@@ -148,19 +148,17 @@ static void add_sums(const group_context *c, int32_t member, const char *rows, i
 /* Copies whole cache lines to memory without reading there first; anything else as it is. */
 static void write_past_cache(char *to, const char *from, size_t bytes)
 {
+    const bool lines = ((uintptr_t)to | (uintptr_t)from | bytes) % HTI_LINE == 0;
+    size_t done = 0;
 #if defined(__AVX512F__)
-    if ((uintptr_t)to % HTI_LINE == 0 && bytes % HTI_LINE == 0) {
-        for (size_t i = 0; i < bytes; i += 64) _mm512_stream_si512((void *)(to + i), _mm512_load_si512(from + i));
-        return;
-    }
+    for (; lines && done < bytes; done += 64) _mm512_stream_si512((void *)(to + done), _mm512_load_si512(from + done));
 #elif defined(__SSE2__)
-    if ((uintptr_t)to % HTI_LINE == 0 && bytes % HTI_LINE == 0) {
-        for (size_t i = 0; i < bytes; i += 16)
-            _mm_stream_si128((__m128i *)(void *)(to + i), _mm_load_si128((const __m128i *)(const void *)(from + i)));
-        return;
-    }
+    for (; lines && done < bytes; done += 16)
+        _mm_stream_si128((__m128i *)(void *)(to + done), _mm_load_si128((const __m128i *)(const void *)(from + done)));
+#else
+    (void)lines;
 #endif
-    memcpy(to, from, bytes);
+    if (done < bytes) memcpy(to, from, bytes);
 }
 
 /* What was written past the cache is there before anything that this thread says next. */
