@@ -372,6 +372,7 @@ int main(void)
     }
     test_random(HT_F32, HT_SHAPE(2, 16, 48, 48), 4); /* large enough for lazy values */
     test_lazy();
+    test_chains(HT_F32, HT_SHAPE(8100, 130)); /* written past the caches, in tiles that are no whole lines of them */
     tap_ok(sums_in_groups > 100 && sums_alone > 100, "%d sums are parts of groups, %d stand alone", (int)sums_in_groups,
            (int)sums_alone);
     tap_ok(parts > 100 && framed_parts > 100, "groups read %d parts of larger values, and %d in zeros", (int)parts,

@@ -401,6 +401,9 @@ static int32_t made_for(fuser *f, int32_t value, const hti_step *reader)
 static void make_inputs(fuser *f, int32_t index)
 {
     const hti_step step = *step_of(f, index);
+    bool any = is_lazy(f, &step);
+    for (int32_t k = 0; k < step.inputs; k++) any = any || f->lazy[value_of(f, step.in[k])->buffer].step != HTI_NOWHERE;
+    if (!any) return;
     int32_t *in = hti_arena_array(&f->program->texts, step.inputs, sizeof *in);
     f->short_of_memory = f->short_of_memory || !in;
     for (int32_t k = 0; k < step.inputs && !f->short_of_memory; k++) {
@@ -411,21 +414,38 @@ static void make_inputs(fuser *f, int32_t index)
     if (!f->short_of_memory) f->program->steps.at[index].in = in;
 }
 
-/* Room for what is made again: for each input of a step as many as are made for it. */
-static size_t most_buffers(const ht_program *p)
-{
-    size_t most = (size_t)p->buffers.count + 1;
-    for (int32_t s = 0; s < p->steps.count; s++) most += (size_t)p->steps.at[s].inputs * HTI_LAZY_OPS;
-    return most;
-}
-
-/* Finds lazy values, if any may be, and counts the uses of all others. */
-static void look_around(fuser *f, size_t buffers, bool lazily)
+/* Finds lazy values, if any may be, and makes room for all that is made again: each time at most what a value is made by. */
+static bool find_lazy(fuser *f, bool lazily)
 {
     const ht_program *p = f->program;
-    for (size_t i = 0; i < buffers; i++)
-        f->lazy[i] = (hti_lazy){.step = HTI_NOWHERE, .value = HTI_NOWHERE, .last = HTI_NOWHERE, .needed = HTI_NOWHERE};
+    const size_t buffers = (size_t)p->buffers.count + 1;
+    const hti_lazy none = {.step = HTI_NOWHERE, .value = HTI_NOWHERE, .last = HTI_NOWHERE, .needed = HTI_NOWHERE};
+    size_t again = 0;
+    f->lazy = calloc(buffers, sizeof *f->lazy);
+    f->maker = calloc(buffers, sizeof *f->maker);
+    if (!f->lazy || !f->maker) return false;
+    for (size_t i = 0; i < buffers; i++) f->lazy[i] = none;
     if (lazily) hti_find_lazy(p, f->lazy, f->maker);
+    for (int32_t s = 0; s < p->steps.count; s++)
+        for (int32_t k = 0; k < step_of(f, s)->inputs && !is_lazy(f, step_of(f, s)); k++) {
+            const hti_lazy *l = &f->lazy[value_of(f, step_of(f, s)->in[k])->buffer];
+            again += l->step != HTI_NOWHERE ? (size_t)l->ops : 0;
+        }
+    hti_lazy *lazy = realloc(f->lazy, (buffers + again) * sizeof *lazy);
+    if (lazy) f->lazy = lazy;
+    free(f->maker);
+    f->maker = calloc(buffers + again, sizeof *f->maker);
+    f->uses = calloc(buffers + again, sizeof *f->uses);
+    if (!lazy || !f->maker || !f->uses) return false;
+    for (size_t i = buffers; i < buffers + again; i++) f->lazy[i] = none;
+    for (size_t i = 0; i < buffers + again; i++) f->maker[i] = HTI_NOWHERE;
+    return true;
+}
+
+/* How often what is not lazy is read by what is not. */
+static void count_uses(fuser *f)
+{
+    const ht_program *p = f->program;
     for (int32_t s = 0; s < p->steps.count; s++) {
         const hti_step *step = step_of(f, s);
         for (int32_t k = 0; k < step->inputs && !is_lazy(f, step); k++) {
@@ -433,7 +453,6 @@ static void look_around(fuser *f, size_t buffers, bool lazily)
             f->uses[buffer] += f->lazy[buffer].step == HTI_NOWHERE && !hti_reads_packed(step, k);
         }
     }
-    for (size_t i = 0; i < buffers; i++) f->maker[i] = HTI_NOWHERE;
     for (int32_t i = 0; i < p->outputs; i++) f->uses[value_of(f, p->output_values[i])->buffer]++;
     for (int32_t i = 0; i < p->commits.count; i++) f->uses[value_of(f, p->commits.at[i].value)->buffer]++;
 }
@@ -454,16 +473,14 @@ static void take_all(fuser *f)
 ht_status hti_plan_fuse(ht_program *program, bool lazily, ht_error *error)
 {
     if (!program->backend->run_group || program->check) return HT_OK;
-    const size_t buffers = most_buffers(program);
     fuser *f = calloc(1, sizeof *f);
     if (!f) return ht_fail(error, HT_ENOMEM, "plan: the system gave no memory for the plan");
     f->program = program;
-    f->maker = calloc(buffers, sizeof *f->maker);
-    f->uses = calloc(buffers, sizeof *f->uses);
-    f->lazy = calloc(buffers, sizeof *f->lazy);
-    f->short_of_memory = !f->maker || !f->uses || !f->lazy;
-    if (!f->short_of_memory) look_around(f, buffers, lazily);
-    if (!f->short_of_memory) take_all(f);
+    f->short_of_memory = !find_lazy(f, lazily);
+    if (!f->short_of_memory) {
+        count_uses(f);
+        take_all(f);
+    }
     const bool fits = !f->short_of_memory;
     if (fits) {
         hti_step *before = program->steps.at;

@@ -181,13 +181,15 @@ static void find_inputs(worker *w, int64_t at, int64_t n, bool first)
     }
 }
 
-/* The part of what the next tile reads that a member asks for while it computes; NULL: none. */
-static const char *ahead_of(const group_context *c, int64_t at, int64_t n, int32_t member)
+/* What a member asks for while it computes: one or two parts of what the next tile, of n elements at `at`, reads, or none. */
+static void look_ahead(const group_context *c, int64_t at, int64_t n, int32_t member, hti_span *span)
 {
-    const int64_t lines = n / HTI_BLOCK, bytes = n * c->bytes;
-    if (c->streams == 0 || lines == 0) return NULL;
-    const int64_t from = member / c->streams * lines * HTI_LINE;
-    return from + lines * HTI_LINE <= bytes ? c->stream[member % c->streams] + at * c->bytes + from : NULL;
+    const int64_t part = n / HTI_BLOCK * HTI_LINE, bytes = n * c->bytes;
+    span->ahead = NULL;
+    if (c->streams == 0 || part == 0 || (member / c->streams + 1) * part > bytes) return;
+    const int64_t from = member / c->streams * part, gap = (c->group->members + c->streams - 1) / c->streams * part;
+    span->ahead = c->stream[member % c->streams] + at * c->bytes + from;
+    span->gap = from + gap + part <= bytes ? gap : 0;
 }
 
 /* The tile [at, at + n) of the chunk that begins at `chunk`; `ahead` more elements come in the next one. */
@@ -216,7 +218,7 @@ static void run_tile(worker *w, int64_t chunk, int64_t at, int64_t n, int64_t ah
         w->result[m] = (operand){to, 1};
         span->at[0] = to;
         span->n = n;
-        span->ahead = ahead_of(c, at + n, ahead, m);
+        look_ahead(c, at + n, ahead, m, span);
         c->call[m].function(span);
         if (past) hti_write_past_cache(out, to, (size_t)(n * c->bytes));
         if (whole) add_sums(w, m, to - before * c->bytes, chunk, at - before - chunk, before + n, ahead == 0);

@@ -33,8 +33,10 @@
     do {                                                                               \
         int64_t begin_ = 0;                                                            \
         const char *ahead_ = span->ahead;                                              \
+        const int64_t gap_ = span->gap;                                                \
         for (; ahead_ && begin_ + HTI_BLOCK <= n; begin_ += HTI_BLOCK) {               \
             __builtin_prefetch(ahead_, 0, 2);                                          \
+            if (gap_) __builtin_prefetch(ahead_ + gap_, 0, 2);                         \
             ahead_ += HTI_LINE;                                                        \
             _Pragma("omp simd")                                                        \
             for (int64_t i = begin_; i < begin_ + HTI_BLOCK; i++) __VA_ARGS__;         \
@@ -49,7 +51,8 @@ typedef struct hti_span {
     int64_t inner[HTI_OPERANDS], outer[HTI_OPERANDS];
     int64_t n, rows;
     double p, q; /* the op's attributes */
-    const char *ahead; /* memory to ask for meanwhile, a line for each HTI_BLOCK elements; NULL: none */
+    const char *ahead; /* memory to ask for meanwhile, a line for each HTI_BLOCK elements, and the one `gap` bytes behind it; NULL: none */
+    int64_t gap;
 } hti_span;
 
 typedef void (*hti_span_function)(const hti_span *span);
