@@ -175,7 +175,7 @@ typedef struct agenda {
     int32_t *starts, *ends, *next_start, *next_end;
 } agenda;
 
-static bool fill_agenda(agenda *order, const ht_program *p)
+static bool fill_agenda(agenda *order, const ht_program *p, size_t below)
 {
     size_t steps = (size_t)p->steps.count + 1, buffers = (size_t)p->buffers.count + 1;
     order->starts = calloc(steps, sizeof(int32_t));
@@ -185,7 +185,7 @@ static bool fill_agenda(agenda *order, const ht_program *p)
     if (!order->starts || !order->ends || !order->next_start || !order->next_end) return false;
     for (int32_t i = 0; i < p->buffers.count; i++) {
         const hti_buffer *buffer = &p->buffers.at[i];
-        if (buffer->fixed || buffer->first == HTI_NOWHERE) continue;
+        if (buffer->fixed || buffer->first == HTI_NOWHERE || buffer->bytes >= below) continue;
         int32_t first = buffer->first < p->steps.count ? buffer->first : p->steps.count;
         int32_t last = buffer->last < p->steps.count ? buffer->last : p->steps.count;
         order->next_start[i] = order->starts[first];
@@ -196,16 +196,14 @@ static bool fill_agenda(agenda *order, const ht_program *p)
     return true;
 }
 
-static ht_status place(ht_program *p, ht_error *error)
+ht_status hti_plan_place(ht_program *p, size_t base, size_t below, ht_error *error)
 {
     agenda order = {0};
-    holes free_list = {0};
-    bool fits = fill_agenda(&order, p);
-    p->facts.value_bytes = 0;
+    holes free_list = {.end = base};
+    bool fits = fill_agenda(&order, p, below);
     for (int32_t s = 0; fits && s <= p->steps.count; s++) {
         for (int32_t i = order.starts[s]; fits && i; i = order.next_start[i - 1]) {
             hti_buffer *buffer = &p->buffers.at[i - 1];
-            p->facts.value_bytes += buffer->bytes;
             fits = take(&free_list, hti_plan_rounded(buffer->bytes), &buffer->offset);
         }
         for (int32_t i = order.ends[s]; fits && i && s < p->steps.count; i = order.next_end[i - 1])
@@ -283,7 +281,10 @@ ht_status hti_plan_offsets(ht_program *p, ht_error *error)
     if (hti_plan_commit(p, error) != HT_OK) return error->status;
     find_lifetimes(p);
     if (reuse_inputs(p, error) != HT_OK) return error->status;
-    if (place(p, error) != HT_OK) return error->status;
+    p->facts.value_bytes = 0;
+    for (int32_t i = 0; i < p->buffers.count; i++)
+        if (!p->buffers.at[i].fixed && p->buffers.at[i].first != HTI_NOWHERE) p->facts.value_bytes += p->buffers.at[i].bytes;
+    if (hti_plan_place(p, 0, SIZE_MAX, error) != HT_OK) return error->status;
     return hti_plan_squeeze(p, error);
 }
 

@@ -196,6 +196,8 @@ ht_status hti_plan_fuse(ht_program *program, bool lazily, ht_error *error);
 ht_status hti_plan_commit(ht_program *program, ht_error *error);
 /* The commit section, lifetimes, and by them offsets in one arena, which is not allocated yet. */
 ht_status hti_plan_offsets(ht_program *program, ht_error *error);
+/* Offsets from base on for the buffers smaller than `below`, step by step; they end where the arena then does. */
+ht_status hti_plan_place(ht_program *program, size_t base, size_t below, ht_error *error);
 /* Offsets anew if they leave much of the arena empty. */
 ht_status hti_plan_squeeze(ht_program *program, ht_error *error);
 /* The step at which most bytes live, and how many; of a program with lifetimes. */

@@ -10,7 +10,7 @@
 #include "plan/plan.h"
 
 /* At most one part in so many of the program's work, in bytes moved, is done again; so many operations count as a byte. */
-#define WORK_SHARE 30
+#define WORK_SHARE 52
 #define FLOP_PER_BYTE 8.0
 /* Values below one part in so many of the peak are left alone; a round of choosing saves one part in PIECE. */
 #define GRAIN 1024

@@ -1,7 +1,7 @@
 /*
  * Offsets a second time, for arenas with holes in them: the largest buffers first, each at the lowest place where nothing
  * lies that lives at the same time. Placing by steps (layout.c) is faster and as good where many values live at once; where
- * few large ones do, it can leave a third of the arena empty.
+ * few large ones do, it can leave a third of the arena empty. The many small ones are placed by steps, behind the large.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +10,8 @@
 
 /* An arena larger than the bytes that live together by less than one part in so many is good enough. */
 #define WASTE 32
+/* Buffers below one part in so many of what lives together are small. */
+#define SMALL 2048
 
 static bool in_arena(const hti_buffer *b) { return !b->fixed && b->first != HTI_NOWHERE && b->bytes > 0; }
 
@@ -56,20 +58,13 @@ static size_t find_place(const hti_buffer *b, hti_buffer *const *placed, const s
     return end;
 }
 
-ht_status hti_plan_squeeze(ht_program *p, ht_error *error)
+/* Places what is not small; where that ends, or SIZE_MAX without memory. */
+static size_t place_large(hti_buffer *const *order, int32_t count)
 {
-    int32_t step, count = 0;
-    size_t live, end = 0;
-    if (hti_plan_peak(p, &step, &live, error) != HT_OK) return error->status;
-    if (p->arena_bytes - live <= live / WASTE) return HT_OK;
-    const size_t room = (size_t)p->buffers.count + 1;
-    hti_buffer **order = calloc(room, sizeof *order), **placed = calloc(room, sizeof *placed);
-    size_t *offset = calloc(room, sizeof *offset);
-    const bool fits = order && placed && offset;
-    for (int32_t i = 0; fits && i < p->buffers.count; i++)
-        if (in_arena(&p->buffers.at[i])) order[count++] = &p->buffers.at[i];
-    if (fits) qsort(order, (size_t)count, sizeof *order, larger_first);
-    for (int32_t i = 0; fits && i < count && end < p->arena_bytes; i++) {
+    hti_buffer **placed = calloc((size_t)count + 1, sizeof *placed);
+    size_t *offset = calloc((size_t)count + 1, sizeof *offset), end = 0;
+    const bool fits = placed && offset;
+    for (int32_t i = 0; fits && i < count; i++) {
         int32_t number;
         const size_t at = find_place(order[i], placed, offset, i, &number);
         memmove(&placed[number + 1], &placed[number], (size_t)(i - number) * sizeof *placed);
@@ -78,10 +73,25 @@ ht_status hti_plan_squeeze(ht_program *p, ht_error *error)
         offset[number] = at;
         if (at + hti_plan_rounded(order[i]->bytes) > end) end = at + hti_plan_rounded(order[i]->bytes);
     }
-    for (int32_t i = 0; fits && i < count && end < p->arena_bytes; i++) placed[i]->offset = offset[i];
-    if (fits && end < p->arena_bytes) p->arena_bytes = p->facts.arena_bytes = end;
-    free(order);
+    for (int32_t i = 0; fits && i < count; i++) placed[i]->offset = offset[i];
     free(placed);
     free(offset);
-    return fits ? HT_OK : ht_fail(error, HT_ENOMEM, "plan: the system gave no memory for the layout");
+    return fits ? end : SIZE_MAX;
+}
+
+ht_status hti_plan_squeeze(ht_program *p, ht_error *error)
+{
+    int32_t step, count = 0;
+    size_t live, before = p->arena_bytes;
+    if (hti_plan_peak(p, &step, &live, error) != HT_OK) return error->status;
+    if (before - live <= live / WASTE) return HT_OK;
+    hti_buffer **order = calloc((size_t)p->buffers.count + 1, sizeof *order);
+    for (int32_t i = 0; order && i < p->buffers.count; i++)
+        if (in_arena(&p->buffers.at[i]) && p->buffers.at[i].bytes >= live / SMALL) order[count++] = &p->buffers.at[i];
+    if (order) qsort(order, (size_t)count, sizeof *order, larger_first);
+    const size_t end = order ? place_large(order, count) : SIZE_MAX;
+    free(order);
+    if (end == SIZE_MAX) return ht_fail(error, HT_ENOMEM, "plan: the system gave no memory for the layout");
+    if (hti_plan_place(p, end, live / SMALL, error) != HT_OK) return error->status;
+    return p->arena_bytes < before ? HT_OK : hti_plan_place(p, 0, SIZE_MAX, error);
 }

@@ -53,19 +53,30 @@ static int64_t reached(const hti_conv_frame *f, int32_t axis, int64_t o, int64_t
     return at < f->image[axis] ? at : -1;
 }
 
-static void fill_places(deep_state *s, const hti_conv_frame *f)
+/* The taps of place o of an image. */
+static int32_t *fill_taps(const hti_conv_frame *f, int64_t image, const int64_t o[3], int32_t *to)
 {
-    for (int64_t p = 0; p < s->places; p++) {
-        int64_t o2 = p % f->out[2], o1 = p / f->out[2] % f->out[1], o0 = p / f->out[2] / f->out[1] % f->out[0];
-        int64_t image = p / f->out[2] / f->out[1] / f->out[0];
-        for (int64_t t = 0; t < s->taps; t++) {
-            int64_t i2 = reached(f, 2, o2, t % f->kernel[2]), i1 = reached(f, 1, o1, t / f->kernel[2] % f->kernel[1]);
-            int64_t i0 = reached(f, 0, o0, t / f->kernel[2] / f->kernel[1]);
-            bool inside = i0 >= 0 && i1 >= 0 && i2 >= 0;
-            s->from[p * s->taps + t] =
-                inside ? (int32_t)(((image * f->image[0] + i0) * f->image[1] + i1) * f->image[2] + i2) : -1;
+    for (int64_t t0 = 0; t0 < f->kernel[0]; t0++) {
+        const int64_t i0 = reached(f, 0, o[0], t0);
+        for (int64_t t1 = 0; t1 < f->kernel[1]; t1++) {
+            const int64_t i1 = reached(f, 1, o[1], t1), row = ((image * f->image[0] + i0) * f->image[1] + i1) * f->image[2];
+            for (int64_t t2 = 0; t2 < f->kernel[2]; t2++) {
+                const int64_t i2 = reached(f, 2, o[2], t2);
+                *to++ = i0 >= 0 && i1 >= 0 && i2 >= 0 ? (int32_t)(row + i2) : -1;
+            }
         }
     }
+    return to;
+}
+
+static void fill_places(deep_state *s, const hti_conv_frame *f)
+{
+    int32_t *to = s->from;
+    int64_t o[3];
+    for (int64_t image = 0; image < f->batch; image++)
+        for (o[0] = 0; o[0] < f->out[0]; o[0]++)
+            for (o[1] = 0; o[1] < f->out[1]; o[1]++)
+                for (o[2] = 0; o[2] < f->out[2]; o[2]++) to = fill_taps(f, image, o, to);
 }
 
 static ht_status prepare_deep(const hti_conv_problem *p, void **own, hti_choice *choice)
