@@ -359,7 +359,7 @@ static int32_t count_op(const ht_program *p, const char *name, int32_t at, int32
  */
 static void test_spared(ht_dtype dtype)
 {
-    enum { SIDE = 32, CHANNELS = 16, LARGE = 128, NUMBERS = CHANNELS * SIDE * SIDE };
+    enum { SIDE = 32, CHANNELS = 16, LARGE = 176, NUMBERS = CHANNELS * SIDE * SIDE };
     double weights[2 * CHANNELS * CHANNELS], large[CHANNELS * CHANNELS * 9], image[NUMBERS], got[2][NUMBERS] = {{0}};
     float narrow[NUMBERS];
     kit_fill(weights, 2 * CHANNELS * CHANNELS, 3, -1, 1);

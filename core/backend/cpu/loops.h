@@ -51,7 +51,8 @@ typedef struct hti_span {
     int64_t inner[HTI_OPERANDS], outer[HTI_OPERANDS];
     int64_t n, rows;
     double p, q; /* the op's attributes */
-    const char *ahead; /* memory to ask for meanwhile, a line for each HTI_BLOCK elements, and the one `gap` bytes behind it; NULL: none */
+    /* Memory to ask for meanwhile, a line for each HTI_BLOCK elements, and the one `gap` bytes behind it; NULL: none. */
+    const char *ahead;
     int64_t gap;
 } hti_span;
 
