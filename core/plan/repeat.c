@@ -83,9 +83,10 @@ static void note_all(repeater *r)
 /* Whether a step makes its result from at most one value that takes as much memory, and from fixed and small ones. */
 static bool cheap(const repeater *r, const hti_step *step)
 {
+    if (!hti_pointwise(step)) return false; /* a packing has no value as its result */
     const hti_buffer *out = &r->p->buffers.at[buffer_of(r, step->out)];
     int32_t from = HTI_NOWHERE;
-    if (!hti_pointwise(step) || out->fixed || out->bytes < HTI_WORTH_AGAIN || r->kept[buffer_of(r, step->out)]) return false;
+    if (out->fixed || out->bytes < HTI_WORTH_AGAIN || r->kept[buffer_of(r, step->out)]) return false;
     for (int32_t k = 0; k < step->inputs; k++) {
         const int32_t buffer = buffer_of(r, step->in[k]);
         const hti_buffer *in = &r->p->buffers.at[buffer];
