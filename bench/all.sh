@@ -30,8 +30,8 @@ measure() {
     echo "$name: $(($(date +%s) - begun)) s"
 }
 
-measure round-paper bench_round --hypergradient total --search decoder --repeat 3 --states 2 \
-    --peer-limit 250 --vs-torch="$python"
+measure round-paper bench_round --hypergradient total --search decoder --repeat 5 --states 2 \
+    --peer-limit 135 --vs-torch="$python"
 measure round-small-64-decoder bench_round --preset small --size 64 --hypergradient total --search decoder --repeat 5 \
     --peer-limit 40 --vs-torch="$python"
 measure hypergradient-paper bench_hypergradient --search decoder --repeat 1
