@@ -216,7 +216,8 @@ static ht_status refuse(const ht_program *p, size_t limit, ht_error *error)
     }
     char needed[SIZE_TEXT], given[SIZE_TEXT];
     return ht_fail(error, HT_ENOMEM, "program: needs %s by the smallest plan found, which computes much again; the limit is %s; "
-                   "the peak is at %.70s: %s \"%.40s\"; the largest there: %.200s; raise the limit, or take a smaller batch or image",
+                   "the peak is at %.70s: %s \"%.40s\"; the largest there: %.200s; raise the limit, or take a smaller "
+                   "batch or image",
                    size_text(p->facts.arena_bytes, needed), size_text(limit, given), step->where, hti_step_name(step),
                    step->scope, largest);
 }
