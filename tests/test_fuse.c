@@ -159,10 +159,27 @@ static void count_sums(const ht_program *p)
     }
 }
 
+/* Results that steps and groups write and nothing takes. */
+static int32_t unread(const ht_program *p)
+{
+    char *read = calloc(1, (size_t)p->buffers.count + 1);
+    int32_t count = 0;
+    for (int32_t i = 0; i < p->outputs; i++) read[p->values.at[p->output_values[i]].buffer] = 1;
+    for (int32_t s = p->steps.count - 1; s >= 0; s--) { /* what comes next in the same memory was read by then */
+        const hti_step *step = &p->steps.at[s];
+        const int32_t outputs = step->group ? step->group->outputs : step->out != HTI_NOWHERE;
+        for (int32_t k = 0; k < outputs; k++) count += !read[p->values.at[step->group ? step->group_out[k] : step->out].buffer];
+        for (int32_t k = 0; k < outputs; k++) read[p->values.at[step->group ? step->group_out[k] : step->out].buffer] = 0;
+        for (int32_t k = 0; k < step->inputs; k++) read[p->values.at[step->in[k]].buffer] = 1;
+    }
+    free(read);
+    return count;
+}
+
 static void test_random(ht_dtype dtype, ht_shape shape, uint64_t seeds)
 {
     char text[HT_SHAPE_TEXT];
-    int64_t fused = 0, groups = 0, alone = 0;
+    int64_t fused = 0, groups = 0, alone = 0, idle = 0;
     uint64_t unequal = 0, threads_differ = 0;
     for (uint64_t seed = 1; seed <= seeds; seed++) {
         ht_program *plain = random_program(dtype, shape, seed, 1, 1), *one = random_program(dtype, shape, seed, 1, 0);
@@ -171,6 +188,7 @@ static void test_random(ht_dtype dtype, ht_shape shape, uint64_t seeds)
             fused += ht_program_describe(one).fused;
             groups += ht_program_describe(one).groups;
             count_sums(one);
+            idle += unread(one);
             alone += ht_program_describe(plain).groups;
             unequal += !agree(plain, one, ht_shape_count(shape), dtype);
             threads_differ += !agree(two, one, ht_shape_count(shape), dtype);
@@ -183,6 +201,7 @@ static void test_random(ht_dtype dtype, ht_shape shape, uint64_t seeds)
     tap_ok(unequal == 0, "%s %s: %d random graphs have the bits of one op at a time", ht_dtype_name(dtype),
            ht_shape_text(shape, text), (int)seeds);
     tap_ok(threads_differ == 0, "%s %s: and those on two threads", ht_dtype_name(dtype), text);
+    tap_ok(idle == 0, "%s %s: %d results are written that nothing reads", ht_dtype_name(dtype), text, (int)idle);
     tap_ok(groups > 0 && fused >= 2 * groups && alone == 0, "%s %s: %d steps in %d groups; none in check mode",
            ht_dtype_name(dtype), text, (int)fused, (int)groups);
 }

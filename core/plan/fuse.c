@@ -34,6 +34,7 @@ typedef struct fuser {
     hti_lazy *lazy;     /* by buffer */
     int32_t now;    /* the step at work, of those that were there before */
     HTI_LIST(hti_step) emitted;
+    HTI_LIST(open_group) closed; /* those of the emitted groups, in order */
     bool short_of_memory;
 } fuser;
 
@@ -150,7 +151,7 @@ static void assign_places(const fuser *f, assembly *a, const open_group *g)
             if (place >= 0) taken &= ~(UINT64_C(1) << place);
         }
         const int32_t buffer = value_of(f, out)->buffer;
-        if (f->uses[buffer] > a->left[m] + sums_of(f, g, buffer) || f->lazy[buffer].needed >= f->now) {
+        if (f->uses[buffer] > a->left[m] + sums_of(f, g, buffer)) {
             a->out[a->group->outputs] = out;
             member->place = ~a->group->outputs++;
             continue;
@@ -214,11 +215,11 @@ static void close_group(fuser *f, int32_t index)
     open_group *g = &f->open[index];
     for (int32_t m = 0; m < g->members; m++) f->maker[value_of(f, step_of(f, g->step[m])->out)->buffer] = HTI_NOWHERE;
     for (int32_t k = 0; k < g->sums; k++) f->maker[value_of(f, step_of(f, g->sum[k])->out)->buffer] = HTI_NOWHERE;
-    hti_step step;
     const bool alone = g->members == 1 && g->sums == 0 && g->space.count < LARGE && !reads_part(f, step_of(f, g->step[0]));
-    if (alone) emit(f, step_of(f, g->step[0]));
-    else if (assemble(f, g, &step)) emit(f, &step);
-    else f->short_of_memory = true;
+    open_group *kept = alone ? NULL : HTI_PUSH(f->closed);
+    if (kept) *kept = *g;
+    else f->short_of_memory = f->short_of_memory || !alone;
+    emit(f, alone ? step_of(f, g->step[0]) : &(hti_step){.kind = HTI_STEP_GROUP});
     g->members = g->sums = 0;
 }
 
@@ -419,7 +420,7 @@ static bool find_lazy(fuser *f, bool lazily)
 {
     const ht_program *p = f->program;
     const size_t buffers = (size_t)p->buffers.count + 1;
-    const hti_lazy none = {.step = HTI_NOWHERE, .value = HTI_NOWHERE, .last = HTI_NOWHERE, .needed = HTI_NOWHERE};
+    const hti_lazy none = {.step = HTI_NOWHERE, .value = HTI_NOWHERE, .last = HTI_NOWHERE};
     size_t again = 0;
     f->lazy = calloc(buffers, sizeof *f->lazy);
     f->maker = calloc(buffers, sizeof *f->maker);
@@ -467,6 +468,9 @@ static void take_all(fuser *f)
     }
     for (int32_t i = 0; i < OPEN_GROUPS && !f->short_of_memory; i++)
         if (f->open[i].members > 0) close_group(f, i);
+    /* What members make is kept if others read it: all readers are known now, also those that make values again. */
+    for (int32_t s = 0, i = 0; s < f->emitted.count && !f->short_of_memory; s++)
+        if (f->emitted.at[s].kind == HTI_STEP_GROUP) f->short_of_memory = !assemble(f, &f->closed.at[i++], &f->emitted.at[s]);
     f->program->facts.fused += steps - f->emitted.count + f->program->facts.groups;
 }
 
@@ -490,6 +494,7 @@ ht_status hti_plan_fuse(ht_program *program, bool lazily, ht_error *error)
         f->emitted.at = before;
     }
     free(f->emitted.at);
+    free(f->closed.at);
     free(f->maker);
     free(f->uses);
     free(f->lazy);

@@ -30,7 +30,7 @@ typedef struct hti_lazy {
     int32_t step;               /* that makes it; HTI_NOWHERE of what is not lazy */
     int32_t value;              /* where it was made last; HTI_NOWHERE before */
     int32_t ops, leaves, leaf[HTI_LAZY_LEAVES];
-    int32_t last, needed;       /* steps: that reads it last; that may read it last for a lazy one's sake */
+    int32_t last;               /* the step that may read it last, also for a lazy one's sake */
     bool stuck;                 /* read by others than groups, or in another form */
 } hti_lazy;
 

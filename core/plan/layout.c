@@ -133,7 +133,8 @@ static void place_over_input(ht_program *p, int32_t s, int32_t out, int32_t memb
 {
     const hti_step *step = &p->steps.at[s];
     const hti_value *result = &p->values.at[out];
-    if (p->buffers.at[result->buffer].fixed) return;
+    const hti_buffer *own = &p->buffers.at[result->buffer];
+    if (own->fixed || own->last == s) return; /* what nothing reads would leave its place to the next result of the step */
     for (int32_t k = 0; k < step->inputs; k++) {
         const int32_t from = moved[p->values.at[step->in[k]].buffer];
         const hti_buffer *buffer = &p->buffers.at[from];

@@ -120,10 +120,7 @@ static void extend(finder *f, int32_t buffer, int32_t last)
 {
     hti_lazy *l = &f->lazy[buffer];
     if (l->last < last) l->last = last;
-    if (l->step == HTI_NOWHERE) {
-        if (l->needed < last) l->needed = last;
-        return;
-    }
+    if (l->step == HTI_NOWHERE) return;
     const hti_step *step = step_of(f, l->step);
     for (int32_t k = 0; k < step->inputs; k++) extend(f, value_of(f->program, step->in[k])->buffer, last);
 }

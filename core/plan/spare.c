@@ -333,6 +333,22 @@ static bool lower(sparer *s)
     return saved > 0 && !s->short_of_memory;
 }
 
+/* The order without what was read by steps alone that only moved: copies make it again for them. */
+static void sweep(sparer *s)
+{
+    int32_t first = s->count;
+    bool *read = s->inner; /* by buffer: of use no more */
+    memcpy(read, s->kept, (size_t)s->p->buffers.count * sizeof *read);
+    for (int32_t i = s->count - 1; i >= 0; i--) {
+        const int32_t n = s->order[i];
+        if (!read[s->made[n]]) continue;
+        for (int32_t k = s->first[n]; k < s->first[n + 1]; k++) read[s->reads[k]] = true;
+        s->sorted[--first] = n;
+    }
+    s->count -= first;
+    memcpy(s->order, &s->sorted[first], (size_t)s->count * sizeof *s->order);
+}
+
 static void settle(sparer *s)
 {
     ht_program *p = s->p;
@@ -397,6 +413,7 @@ ht_status hti_plan_spare(ht_program *p, ht_error *error)
     for (int32_t i = 0; i < s.count && !s.short_of_memory; i++) s.allowance += moved_by(&s, i, false);
     s.allowance = (s.allowance + p->facts.flop / FLOP_PER_BYTE) / WORK_SHARE;
     while (s.round <= ROUNDS && !s.short_of_memory && lower(&s)) s.round++;
+    if (!s.short_of_memory && s.copies > 0) sweep(&s);
     if (!s.short_of_memory && s.copies > 0) settle(&s);
     hti_arena_free(&arena);
     return s.short_of_memory ? ht_fail(error, HT_ENOMEM, "plan: the system gave no memory for the plan") : HT_OK;
