@@ -1,0 +1,168 @@
+/* Parts of f32 numbers and their products on the matrix unit: see split.h. */
+#include "backend/cpu/split.h"
+
+#ifdef HT_AMX
+
+#include <cpuid.h>
+#include <immintrin.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* The file is compiled for a lesser machine. */
+#define UNIT __attribute__((target("amx-tile,amx-bf16,avx512bf16")))
+
+enum {
+    TILES = 8,
+    ASK_PERMISSION = 0x1023, TILE_DATA = 18 /* of arch_prctl: ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA */
+};
+
+bool hti_split_runs(void)
+{
+    unsigned a, b, c, d;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d >> 22 & 1u) || !(d >> 24 & 1u)) return false; /* amx-bf16, amx-tile */
+    if (!__get_cpuid_count(7, 1, &a, &b, &c, &d) || !(a >> 5 & 1u)) return false;                    /* avx512-bf16 */
+    return syscall(SYS_arch_prctl, ASK_PERMISSION, TILE_DATA) == 0;
+}
+
+UNIT void hti_split_begin(void)
+{
+    struct {
+        uint8_t palette, start, reserved[14];
+        uint16_t bytes[16];
+        uint8_t rows[16];
+    } shape = {.palette = 1};
+    for (int32_t i = 0; i < TILES; i++) {
+        shape.bytes[i] = HTI_SPLIT_LINE;
+        shape.rows[i] = HTI_SPLIT_LANES;
+    }
+    _tile_loadconfig(&shape);
+}
+
+UNIT void hti_split_end(void) { _tile_release(); }
+
+/* ---- products ---- */
+
+/* Tiles 0 to 3 are sums, 4 and 5 hold rows of a, 6 and 7 columns of b. */
+#define TAKE_A(p)                                                              \
+    do {                                                                       \
+        const int64_t at = block->step[k] + (p) * block->part;                 \
+        _tile_loadd(4, block->a[0] + at, (size_t)block->row);                  \
+        _tile_loadd(5, block->a[1] + at, (size_t)block->row);                  \
+    } while (0)
+#define TAKE_B(p)                                                                            \
+    do {                                                                                     \
+        const char *at = block->b + k * HTI_SPLIT_STEP + (p) * (HTI_SPLIT_STEP / 3);         \
+        _tile_loadd(6, at, HTI_SPLIT_LINE);                                                  \
+        _tile_loadd(7, at + HTI_SPLIT_STEP / 6, HTI_SPLIT_LINE);                             \
+    } while (0)
+#define MULTIPLY()                  \
+    do {                            \
+        _tile_dpbf16ps(0, 4, 6);    \
+        _tile_dpbf16ps(1, 4, 7);    \
+        _tile_dpbf16ps(2, 5, 6);    \
+        _tile_dpbf16ps(3, 5, 7);    \
+    } while (0)
+
+/* The products of the largest parts come last: what comes before is small, so that its roundings do not count. */
+UNIT void hti_split_multiply(const hti_split_block *block, float *sum)
+{
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    for (int64_t k = 0; k < block->steps; k++) {
+        TAKE_A(2);
+        TAKE_B(0);
+        MULTIPLY();
+        TAKE_A(1);
+        MULTIPLY();
+        TAKE_B(1);
+        MULTIPLY();
+        TAKE_A(0);
+        MULTIPLY();
+        TAKE_B(2);
+        MULTIPLY();
+    }
+    for (int64_t k = 0; k < block->steps; k++) {
+        TAKE_A(0);
+        TAKE_B(0);
+        MULTIPLY();
+    }
+    _tile_stored(0, sum, HTI_SPLIT_LINE);
+    _tile_stored(1, sum + 256, HTI_SPLIT_LINE);
+    _tile_stored(2, sum + 512, HTI_SPLIT_LINE);
+    _tile_stored(3, sum + 768, HTI_SPLIT_LINE);
+}
+
+/* ---- parts ---- */
+
+typedef struct parts {
+    __m256i part[HTI_SPLIT_PARTS];
+} parts;
+
+/* Each part is what the parts before it leave, rounded to bf16. */
+UNIT static inline parts parts_of(__m512 x)
+{
+    parts p;
+    for (int32_t i = 0; i < HTI_SPLIT_PARTS; i++) {
+        p.part[i] = (__m256i)_mm512_cvtneps_pbh(x);
+        x = _mm512_sub_ps(x, _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(p.part[i]), 16)));
+    }
+    return p;
+}
+
+static inline __mmask16 mask_of(int64_t count)
+{
+    return (__mmask16)(count >= 16 ? 0xFFFFu : count <= 0 ? 0u : (1u << count) - 1u);
+}
+
+UNIT void hti_split_rows(const float *from, int64_t step, int64_t rows, int64_t count, char *to, int64_t part)
+{
+    const __mmask16 low = mask_of(count), high = mask_of(count - 16);
+    for (int64_t r = 0; r < rows; r++, from += step, to += HTI_SPLIT_LINE) {
+        const parts a = parts_of(_mm512_maskz_loadu_ps(low, from)), b = parts_of(_mm512_maskz_loadu_ps(high, from + 16));
+        for (int64_t i = 0; i < HTI_SPLIT_PARTS; i++)
+            _mm512_store_si512(to + i * part, _mm512_inserti64x4(_mm512_castsi256_si512(a.part[i]), b.part[i], 1));
+    }
+}
+
+void hti_split_zeros(char *to, int64_t lines, int64_t part)
+{
+    for (int64_t i = 0; i < HTI_SPLIT_PARTS; i++) memset(to + i * part, 0, (size_t)(lines * HTI_SPLIT_LINE));
+}
+
+UNIT void hti_split_pair(const float *even, const float *odd, char *to, int64_t part)
+{
+    const parts a = parts_of(_mm512_loadu_ps(even)), b = parts_of(_mm512_loadu_ps(odd));
+    for (int64_t i = 0; i < HTI_SPLIT_PARTS; i++)
+        _mm512_store_si512(to + i * part, _mm512_or_si512(_mm512_cvtepu16_epi32(a.part[i]),
+                                                          _mm512_slli_epi32(_mm512_cvtepu16_epi32(b.part[i]), 16)));
+}
+
+void hti_split_turn(const float *from, int64_t step, int64_t rows, int64_t count, float *to)
+{
+    const __mmask16 mask = mask_of(count);
+    __m512 r[16], s[16];
+    for (int32_t i = 0; i < 16; i++) r[i] = i < rows ? _mm512_maskz_loadu_ps(mask, from + i * step) : _mm512_setzero_ps();
+    for (int32_t i = 0; i < 16; i += 2) { /* within pairs of rows, then pairs of pairs, both in quarters; then quarters */
+        s[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
+        s[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
+    }
+    for (int32_t i = 0; i < 16; i += 4)
+        for (int32_t k = 0; k < 2; k++) {
+            const __m512d a = _mm512_castps_pd(s[i + k]), b = _mm512_castps_pd(s[i + k + 2]);
+            r[i + 2 * k] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
+            r[i + 2 * k + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
+        }
+    for (int32_t i = 0; i < 4; i++) {
+        const __m512 a = _mm512_shuffle_f32x4(r[i], r[i + 4], 0x88), b = _mm512_shuffle_f32x4(r[i], r[i + 4], 0xDD);
+        const __m512 c = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], 0x88), d = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], 0xDD);
+        _mm512_storeu_ps(to + 16 * i, _mm512_shuffle_f32x4(a, c, 0x88));
+        _mm512_storeu_ps(to + 16 * (i + 4), _mm512_shuffle_f32x4(b, d, 0x88));
+        _mm512_storeu_ps(to + 16 * (i + 8), _mm512_shuffle_f32x4(a, c, 0xDD));
+        _mm512_storeu_ps(to + 16 * (i + 12), _mm512_shuffle_f32x4(b, d, 0xDD));
+    }
+}
+
+#endif

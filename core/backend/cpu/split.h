@@ -1,0 +1,56 @@
+/*
+ * f32 numbers as sums of three bf16 parts, h + m + l, and products of blocks of them on the matrix unit (Intel AMX): six of
+ * the nine products of parts, summed in f32, err less than f32 arithmetic does, and take a third of its time. The scheme is
+ * known as BF16x6, or as emulation of single precision. What is infinite or not a number comes out as not a number.
+ */
+#ifndef HTI_CPU_SPLIT_H
+#define HTI_CPU_SPLIT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Where compiler, system and instruction set allow; the machine is asked when it runs. */
+#if defined(__x86_64__) && defined(__linux__) && defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__has_include)
+#if __has_include(<amxbf16intrin.h>) && __has_include(<avx512bf16intrin.h>)
+#define HT_AMX
+#endif
+#endif
+
+enum {
+    HTI_SPLIT_PARTS = 3,
+    HTI_SPLIT_LANES = 16,  /* rows of a tile of a; columns of a tile of b */
+    HTI_SPLIT_SIDE = 32,   /* rows and columns of a block: two tiles each */
+    HTI_SPLIT_DEPTH = 32,  /* terms of a sum that one step takes */
+    HTI_SPLIT_LINE = 64,   /* bytes of one row of a, or of two rows of b, in one part of a step */
+    HTI_SPLIT_STEP = 6144, /* bytes of b for one step: [part][tile][16 pairs of rows][16 columns][2] */
+    HTI_SPLIT_STEPS = 32   /* of a block, about: longer sums err more */
+};
+
+/* Whether this machine has the unit; asks the system for it. */
+bool hti_split_runs(void);
+/* Around what a thread computes with it. */
+void hti_split_begin(void);
+void hti_split_end(void);
+
+/* A block of products: a[32 rows][depth] b[depth][32 columns]. */
+typedef struct hti_split_block {
+    const char *a[2];     /* 16 rows each, of which each step takes 64 bytes; the first part */
+    int64_t row, part;    /* bytes from one row of a to the next, and from one part */
+    const int64_t *step;  /* where in a each step begins, in bytes */
+    const char *b;        /* the steps, one after the other */
+    int64_t steps;
+} hti_split_block;
+/* sum [tile of a][tile of b][16][16], 64-byte aligned. */
+void hti_split_multiply(const hti_split_block *block, float *sum);
+
+/* Rows of a: up to 32 numbers each, `step` numbers apart, become lines of 64 bytes one after the other, zeros behind. */
+void hti_split_rows(const float *from, int64_t step, int64_t rows, int64_t count, char *to, int64_t part);
+/* Lines of zeros. */
+void hti_split_zeros(char *to, int64_t lines, int64_t part);
+/* A pair of rows of b, of 16 numbers each, becomes a line of 64 bytes. */
+void hti_split_pair(const float *even, const float *odd, char *to, int64_t part);
+/* 16 rows of up to 16 numbers, `step` numbers apart, turned: to[number][row], zeros where there is none. */
+void hti_split_turn(const float *from, int64_t step, int64_t rows, int64_t count, float *to);
+
+#endif
