@@ -12,10 +12,7 @@
 /* The file is compiled for a lesser machine. */
 #define UNIT __attribute__((target("amx-tile,amx-bf16,avx512bf16")))
 
-enum {
-    TILES = 8,
-    ASK_PERMISSION = 0x1023, TILE_DATA = 18 /* of arch_prctl: ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA */
-};
+enum { ASK_PERMISSION = 0x1023, TILE_DATA = 18 }; /* of arch_prctl: ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA */
 
 bool hti_split_runs(void)
 {
@@ -25,19 +22,14 @@ bool hti_split_runs(void)
     return syscall(SYS_arch_prctl, ASK_PERMISSION, TILE_DATA) == 0;
 }
 
-UNIT void hti_split_begin(void)
-{
-    struct {
-        uint8_t palette, start, reserved[14];
-        uint16_t bytes[16];
-        uint8_t rows[16];
-    } shape = {.palette = 1};
-    for (int32_t i = 0; i < TILES; i++) {
-        shape.bytes[i] = HTI_SPLIT_LINE;
-        shape.rows[i] = HTI_SPLIT_LANES;
-    }
-    _tile_loadconfig(&shape);
-}
+/* Constant, since gcc 12 believes that the instruction reads its first bytes only. */
+static const struct {
+    uint8_t palette, start, reserved[14];
+    uint16_t bytes[16];
+    uint8_t rows[16];
+} tile_shapes = {.palette = 1, .bytes = {64, 64, 64, 64, 64, 64, 64, 64}, .rows = {16, 16, 16, 16, 16, 16, 16, 16}};
+
+UNIT void hti_split_begin(void) { _tile_loadconfig(&tile_shapes); }
 
 UNIT void hti_split_end(void) { _tile_release(); }
 
@@ -67,6 +59,7 @@ UNIT void hti_split_end(void) { _tile_release(); }
 /* The products of the largest parts come last: what comes before is small, so that its roundings do not count. */
 UNIT void hti_split_multiply(const hti_split_block *block, float *sum)
 {
+    __asm__ volatile("" ::: "memory"); /* loads of tiles do not tell the compiler that they read memory */
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
