@@ -56,7 +56,7 @@ UNIT void hti_split_end(void) { _tile_release(); }
         _tile_dpbf16ps(3, 5, 7);    \
     } while (0)
 
-/* The products of the largest parts come last: what comes before is small, so that its roundings do not count. */
+/* Small parts first, and each part of a and b read as seldom as eight tiles allow. */
 UNIT void hti_split_multiply(const hti_split_block *block, float *sum)
 {
     __asm__ volatile("" ::: "memory"); /* loads of tiles do not tell the compiler that they read memory */
@@ -76,9 +76,6 @@ UNIT void hti_split_multiply(const hti_split_block *block, float *sum)
         MULTIPLY();
         TAKE_B(2);
         MULTIPLY();
-    }
-    for (int64_t k = 0; k < block->steps; k++) {
-        TAKE_A(0);
         TAKE_B(0);
         MULTIPLY();
     }
@@ -93,6 +90,8 @@ UNIT void hti_split_multiply(const hti_split_block *block, float *sum)
 typedef struct parts {
     __m256i part[HTI_SPLIT_PARTS];
 } parts;
+
+enum { AHEAD = 16 };
 
 /* Each part is what the parts before it leave, rounded to bf16. */
 UNIT static inline parts parts_of(__m512 x)
@@ -114,6 +113,8 @@ UNIT void hti_split_rows(const float *from, int64_t step, int64_t rows, int64_t 
 {
     const __mmask16 low = mask_of(count), high = mask_of(count - 16);
     for (int64_t r = 0; r < rows; r++, from += step, to += HTI_SPLIT_LINE) {
+        __builtin_prefetch(from + AHEAD * step); /* rows are too short for the processor to see what comes */
+        __builtin_prefetch(from + AHEAD * step + 16);
         const parts a = parts_of(_mm512_maskz_loadu_ps(low, from)), b = parts_of(_mm512_maskz_loadu_ps(high, from + 16));
         for (int64_t i = 0; i < HTI_SPLIT_PARTS; i++)
             _mm512_store_si512(to + i * part, _mm512_inserti64x4(_mm512_castsi256_si512(a.part[i]), b.part[i], 1));

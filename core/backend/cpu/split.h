@@ -24,7 +24,7 @@ enum {
     HTI_SPLIT_DEPTH = 32,  /* terms of a sum that one step takes */
     HTI_SPLIT_LINE = 64,   /* bytes of one row of a, or of two rows of b, in one part of a step */
     HTI_SPLIT_STEP = 6144, /* bytes of b for one step: [part][tile][16 pairs of rows][16 columns][2] */
-    HTI_SPLIT_STEPS = 32   /* of a block, about: longer sums err more */
+    HTI_SPLIT_STEPS = 64   /* of a block, about: longer sums err more */
 };
 
 /* Whether this machine has the unit; asks the system for it. */
