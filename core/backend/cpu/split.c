@@ -56,7 +56,7 @@ UNIT void hti_split_end(void) { _tile_release(); }
         _tile_dpbf16ps(3, 5, 7);    \
     } while (0)
 
-/* Small parts first, and each part of a and b read as seldom as eight tiles allow. */
+/* The products of the largest parts come last: what comes before is small, so that its roundings do not count. */
 UNIT void hti_split_multiply(const hti_split_block *block, float *sum)
 {
     __asm__ volatile("" ::: "memory"); /* loads of tiles do not tell the compiler that they read memory */
@@ -76,6 +76,9 @@ UNIT void hti_split_multiply(const hti_split_block *block, float *sum)
         MULTIPLY();
         TAKE_B(2);
         MULTIPLY();
+    }
+    for (int64_t k = 0; k < block->steps; k++) {
+        TAKE_A(0);
         TAKE_B(0);
         MULTIPLY();
     }
@@ -158,5 +161,9 @@ void hti_split_turn(const float *from, int64_t step, int64_t rows, int64_t count
         _mm512_storeu_ps(to + 16 * (i + 12), _mm512_shuffle_f32x4(b, d, 0xDD));
     }
 }
+
+#else
+
+bool hti_split_runs(void) { return false; }
 
 #endif
