@@ -25,11 +25,10 @@ enum {
     MOST_TAPS = 256,
     MOST_KINDS = 16,          /* of result places */
     TASKS = 2,                /* for each thread, at least */
-    LEAST_PLACES = 96,        /* over all images */
+    LEAST_PLACES = 64,        /* over all images */
     FEW_PLACES = 512,         /* up to which so many weights are read as they lie: packing takes as long as using them */
     MANY_WEIGHTS = 1 << 22,
-    LEAST_CHANNELS = 16,
-    LEAST_REUSE = 256,        /* taps times channels of the result: below it, splitting takes too long */
+    LEAST_REUSE = 160,        /* products that a number of the source is part of: below it, splitting takes too long */
     FORWARD_KEY = 0xA311, INPUT_KEY = 0xA312
 };
 
@@ -96,6 +95,9 @@ static void find_reach(const hti_conv_problem *p, int32_t axis, int64_t *least, 
     *most -= *least;
 }
 
+/* Rounded up to whole blocks. */
+static int64_t whole(int64_t channels) { return (channels + SIDE - 1) / SIDE * SIDE; }
+
 static bool pays(const hti_conv_problem *p)
 {
     const hti_conv_frame *f = &p->frame;
@@ -103,7 +105,7 @@ static bool pays(const hti_conv_problem *p)
     const bool forward = p->face == HTI_CONV_FORWARD;
     const int64_t from = forward ? f->channels : f->filters, to = forward ? f->filters : f->channels;
     if (p->face == HTI_CONV_TO_WEIGHT || p->dtype != HT_F32 || !p->usual || p->direct || p->rounded || p->axes != 2) return false;
-    if (f->groups != 1 || taps > MOST_TAPS || kinds > MOST_KINDS || from < LEAST_CHANNELS || to < LEAST_CHANNELS) return false;
+    if (f->groups != 1 || taps > MOST_TAPS || kinds > MOST_KINDS || 3 * from * to < 2 * whole(from) * whole(to)) return false;
     return f->batch * f->out[1] * f->out[2] >= LEAST_PLACES && taps * to / (forward ? kinds : 1) >= LEAST_REUSE;
 }
 
@@ -239,7 +241,8 @@ static void pack_block(const packing *j, int64_t filter_block, int64_t channel_b
                 const int64_t channel = channel_block * SIDE + 2 * pair + odd;
                 const float *from = j->w + channel * s->channel_step + filter * s->filter_step;
                 for (int64_t t = 0; t < s->taps; t += LANES)
-                    hti_split_turn(from + t, s->filter_step, channel < s->channels ? rows : 0, s->taps - t, turned[odd][t]);
+                    hti_split_turn(from + t, 2 * s->channel_step, s->filter_step, channel < s->channels ? rows : 0, s->taps - t,
+                                   turned[odd][t]);
             }
             for (int64_t i = 0; i < s->kinds; i++) {
                 const kind *k = &s->kind[i];

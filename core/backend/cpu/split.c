@@ -137,11 +137,14 @@ UNIT void hti_split_pair(const float *even, const float *odd, char *to, int64_t 
                                                           _mm512_slli_epi32(_mm512_cvtepu16_epi32(b.part[i]), 16)));
 }
 
-void hti_split_turn(const float *from, int64_t step, int64_t rows, int64_t count, float *to)
+void hti_split_turn(const float *from, int64_t ahead, int64_t step, int64_t rows, int64_t count, float *to)
 {
     const __mmask16 mask = mask_of(count);
     __m512 r[16], s[16];
-    for (int32_t i = 0; i < 16; i++) r[i] = i < rows ? _mm512_maskz_loadu_ps(mask, from + i * step) : _mm512_setzero_ps();
+    for (int32_t i = 0; i < 16; i++) {
+        __builtin_prefetch(from + ahead + i * step);
+        r[i] = i < rows ? _mm512_maskz_loadu_ps(mask, from + i * step) : _mm512_setzero_ps();
+    }
     for (int32_t i = 0; i < 16; i += 2) { /* within pairs of rows, then pairs of pairs, both in quarters; then quarters */
         s[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
         s[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);

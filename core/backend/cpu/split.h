@@ -50,7 +50,8 @@ void hti_split_rows(const float *from, int64_t step, int64_t rows, int64_t count
 void hti_split_zeros(char *to, int64_t lines, int64_t part);
 /* A pair of rows of b, of 16 numbers each, becomes a line of 64 bytes. */
 void hti_split_pair(const float *even, const float *odd, char *to, int64_t part);
-/* 16 rows of up to 16 numbers, `step` numbers apart, turned: to[number][row], zeros where there is none. */
-void hti_split_turn(const float *from, int64_t step, int64_t rows, int64_t count, float *to);
+/* 16 rows of up to 16 numbers, `step` numbers apart, turned: to[number][row], zeros where there is none. What is read
+ * next lies `ahead`. */
+void hti_split_turn(const float *from, int64_t ahead, int64_t step, int64_t rows, int64_t count, float *to);
 
 #endif
