@@ -137,6 +137,22 @@ static void read_shape(split_state *s, const hti_conv_problem *p)
     s->lies = s->channels * s->filters * taps >= MANY_WEIGHTS && f->batch * f->out[1] * f->out[2] <= FEW_PLACES;
 }
 
+/* Which taps each kind of places has; the most of any. */
+static int64_t sort_taps(split_state *s, const hti_conv_problem *p)
+{
+    const bool forward = p->face == HTI_CONV_FORWARD;
+    int64_t most = 0;
+    for (int64_t k = 0; k < s->kinds; k++)
+        s->kind[k].first = (axes){k / s->result_step.column, k % s->result_step.column};
+    for (int64_t t = 0; t < s->taps; t++) {
+        const int64_t row = reach_of(p, 1, t / p->frame.kernel[2]).phase, column = reach_of(p, 2, t % p->frame.kernel[2]).phase;
+        kind *k = &s->kind[forward ? 0 : row * s->result_step.column + column];
+        k->tap[k->taps++] = t;
+        if (most < k->taps) most = k->taps;
+    }
+    return most;
+}
+
 /* How much of the result a band holds, and where things lie in its scratch. */
 static void cut_bands(split_state *s, int64_t most_taps)
 {
@@ -166,28 +182,19 @@ static void cut_bands(split_state *s, int64_t most_taps)
     s->task_bytes = (size_t)(s->part_bytes * PARTS) + s->table_bytes * (size_t)s->kinds;
 }
 
-static void sort_taps(split_state *s, const hti_conv_problem *p)
+/* Where taps begin in a block of channels of a band. */
+static void place_taps(split_state *s, const hti_conv_problem *p)
 {
-    const hti_conv_frame *f = &p->frame;
     const bool forward = p->face == HTI_CONV_FORWARD;
+    const axes least = forward ? (axes){0, 0} : s->origin;
     for (int64_t k = 0; k < s->kinds; k++)
-        s->kind[k].first = (axes){k / s->result_step.column, k % s->result_step.column};
-    for (int64_t t = 0; t < s->taps; t++) {
-        const reached row = reach_of(p, 1, t / f->kernel[2]), column = reach_of(p, 2, t % f->kernel[2]);
-        kind *k = &s->kind[forward ? 0 : row.phase * s->result_step.column + column.phase];
-        const int64_t phase = forward ? row.phase * s->source_step.column + column.phase : 0;
-        const axes offset = forward ? (axes){row.offset, column.offset}
-                                    : (axes){row.offset - s->origin.row, column.offset - s->origin.column};
-        k->tap[k->taps] = t;
-        k->at[k->taps++] = ((phase * (s->rows + s->reach.row) + offset.row) * s->width + offset.column) * LINE;
-    }
-}
-
-static int64_t most_taps_of(const split_state *s, const hti_conv_problem *p)
-{
-    const hti_conv_frame *f = &p->frame;
-    if (p->face == HTI_CONV_FORWARD) return s->taps;
-    return ((f->kernel[1] + f->step[1] - 1) / f->step[1]) * ((f->kernel[2] + f->step[2] - 1) / f->step[2]);
+        for (int64_t i = 0; i < s->kind[k].taps; i++) {
+            const int64_t tap = s->kind[k].tap[i];
+            const reached row = reach_of(p, 1, tap / p->frame.kernel[2]), column = reach_of(p, 2, tap % p->frame.kernel[2]);
+            const int64_t phase = forward ? row.phase * s->source_step.column + column.phase : 0;
+            const int64_t line = (phase * (s->rows + s->reach.row) + row.offset - least.row) * s->width;
+            s->kind[k].at[i] = (line + column.offset - least.column) * LINE;
+        }
 }
 
 static void choose_packing(const split_state *s, const hti_conv_problem *p, hti_choice *choice)
@@ -207,8 +214,8 @@ static ht_status prepare_split(const hti_conv_problem *p, void **own, hti_choice
     split_state *s = calloc(1, sizeof *s + (size_t)kinds * sizeof s->kind[0]);
     if (!s) return HT_ENOMEM;
     read_shape(s, p);
-    cut_bands(s, most_taps_of(s, p));
-    sort_taps(s, p);
+    cut_bands(s, sort_taps(s, p));
+    place_taps(s, p);
     for (int64_t k = 0; k < kinds; k++) {
         s->kind[k].packed = s->weight_bytes;
         s->weight_bytes += (s->lies ? s->chunk : s->filter_blocks * s->channel_blocks) * s->kind[k].taps * HTI_SPLIT_STEP;

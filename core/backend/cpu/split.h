@@ -1,7 +1,8 @@
 /*
  * f32 numbers as sums of three bf16 parts, h + m + l, and products of blocks of them on the matrix unit (Intel AMX): six of
  * the nine products of parts, summed in f32, err less than f32 arithmetic does, and take a third of its time. The scheme is
- * known as BF16x6, or as emulation of single precision. What is infinite or not a number comes out as not a number.
+ * known as BF16x6, or as emulation of single precision. What is infinite or not a number comes out as not a number; what is
+ * below the least normal f32 counts as zero.
  */
 #ifndef HTI_CPU_SPLIT_H
 #define HTI_CPU_SPLIT_H
