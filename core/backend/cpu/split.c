@@ -3,7 +3,6 @@
 
 #ifdef HT_AMX
 
-#include <cpuid.h>
 #include <immintrin.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -14,12 +13,10 @@
 
 enum { ASK_PERMISSION = 0x1023, TILE_DATA = 18 }; /* of arch_prctl: ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA */
 
+/* Every processor with tiles and AVX512-BF16 multiplies tiles of bf16. (Asking it by cpuid would leave a virtual machine.) */
 bool hti_split_runs(void)
 {
-    unsigned a, b, c, d;
-    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d >> 22 & 1u) || !(d >> 24 & 1u)) return false; /* amx-bf16, amx-tile */
-    if (!__get_cpuid_count(7, 1, &a, &b, &c, &d) || !(a >> 5 & 1u)) return false;                    /* avx512-bf16 */
-    return syscall(SYS_arch_prctl, ASK_PERMISSION, TILE_DATA) == 0;
+    return __builtin_cpu_supports("avx512bf16") && syscall(SYS_arch_prctl, ASK_PERMISSION, TILE_DATA) == 0;
 }
 
 /* Constant, since gcc 12 believes that the instruction reads its first bytes only. */
