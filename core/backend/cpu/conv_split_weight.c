@@ -259,7 +259,7 @@ static ht_status prepare_weight(const hti_conv_problem *p, void **own, hti_choic
     const int64_t group = s->shares ? 0 : (s->filter_blocks + s->groups - 1) / s->groups;
     s->kept = s->shares ? units : s->together && s->bands == 1 ? 1 : group;
     s->y_bytes = (size_t)((s->shares ? s->steps : s->bands / s->bands_of_image * s->image_steps) * s->filter_blocks * STEP);
-    s->stage_bytes = hti_lines((size_t)(SIDE * s->taps + LANES) * sizeof(float));
+    s->stage_bytes = hti_lines((size_t)(SIDE * s->taps) * sizeof(float));
     s->thread_bytes = s->x_bytes + s->stage_bytes + (s->shares ? s->y_bytes : s->sum_bytes * (size_t)s->kept);
     for (int64_t k = 0; k < s->steps; k++)
         s->step[k] = (run_begin(s, k / s->blocks) + k % s->blocks * SIDE) / 2 * LINE;
@@ -367,28 +367,47 @@ static void split_x(const weight_job *j, const band *d, int64_t block, const pla
     }
 }
 
-/* Adds to the sums of the taps of some planes; y: the band's steps. */
-static void add_products(const weight_job *j, const band *d, int64_t first, int64_t count, const char *y, const char *x,
-                         bool begin, float *sums)
+static void add_sum(float *to, const float *from)
 {
-    const weight_state *s = j->s;
-    const int64_t chunks = (d->steps + HTI_SPLIT_STEPS - 1) / HTI_SPLIT_STEPS, half = s->lines * LINE;
-    _Alignas(64) float sum[SIDE * SIDE];
+    for (int64_t i = 0; i < SIDE * SIDE; i++) to[i] += from[i];
+}
+
+/* Planes of x with the steps of y of a band, and the steps that come after. */
+typedef struct products {
+    const plane *plane, *end;
+    const tap *tap;           /* the first of them */
+    int64_t taps, steps;
+    const char *x, *y, *next; /* next: of y, after this band's */
+    bool begin;               /* sums begin here */
+} products;
+
+/* Adds to the sums of the taps. What is added lies there for a while, so that the matrix unit need not wait for it. */
+static void add_products(const weight_state *s, const products *p, float *sums)
+{
+    const int64_t chunks = (p->steps + HTI_SPLIT_STEPS - 1) / HTI_SPLIT_STEPS, half = s->lines * LINE;
+    _Alignas(64) float sum[2][SIDE * SIDE];
+    float *last = NULL;
+    int64_t turn = 0;
     for (int64_t k = 0; k < chunks; k++) {
-        const int64_t step = d->steps * k / chunks, end = d->steps * (k + 1) / chunks;
-        const tap *t = s->tap;
-        for (const plane *l = s->plane; l < s->plane + first; l++) t += l->taps;
-        for (const plane *l = s->plane + first; l < s->plane + first + count; l++)
-            for (const tap *stop = t + l->taps; t < stop; t++) {
-                const char *b = x + l->at + t->at;
-                const hti_split_pairs block = {.a = y + step * STEP, .b = {b, b + half}, .part = 2 * half,
-                                               .step = s->step + step, .steps = end - step};
+        const int64_t step = p->steps * k / chunks, end = p->steps * (k + 1) / chunks;
+        const char *ahead = k + 1 < chunks ? p->y + end * STEP : p->next, *stop = ahead ? ahead + (end - step) * STEP : NULL;
+        const tap *t = p->tap;
+        for (const plane *l = p->plane; l < p->end; l++)
+            for (const tap *after = t + l->taps; t < after; t++) {
+                const char *b = p->x + l->at + t->at;
+                hti_split_pairs block = {.a = p->y + step * STEP, .b = {b, b + half}, .part = 2 * half,
+                                         .step = s->step + step, .steps = end - step, .ahead = ahead,
+                                         .each = ahead < stop ? (STEP / LINE + p->taps - 1) / p->taps : 0};
+                ahead += block.each * block.steps * LINE;
                 float *to = sums + t->tap * TAP;
-                const bool fresh = begin && k == 0;
-                hti_split_multiply_pairs(&block, fresh ? to : sum);
-                for (int64_t i = 0; i < SIDE * SIDE && !fresh; i++) to[i] += sum[i];
+                const bool fresh = p->begin && k == 0;
+                hti_split_multiply_pairs(&block, fresh ? to : sum[turn]);
+                if (last) add_sum(last, sum[1 - turn]);
+                last = fresh ? NULL : to;
+                turn = fresh ? turn : 1 - turn;
             }
     }
+    if (last) add_sum(last, sum[1 - turn]);
 }
 
 /* Sums [tap][tile of filters][tile of channels][16][16] of a block become numbers of w, a filter at a time. */
@@ -398,21 +417,25 @@ static void write_weights(const weight_job *j, int64_t channels, int64_t filters
     const hti_conv_frame *f = &s->frame;
     const int64_t taps = s->taps, c = channels * SIDE, o = filters * SIDE;
     const int64_t there = f->channels - c < SIDE ? f->channels - c : SIDE;
-    float turned[LANES * LANES];
     for (int64_t k = 0; k < SIDE && o + k < f->filters; k++) {
         for (int64_t tile = 0; tile < 2; tile++)
-            for (int64_t t = 0; t < taps; t += LANES) {
-                const int64_t count = taps - t < LANES ? taps - t : LANES;
-                hti_split_turn(sums + t * TAP + (k / LANES * 2 + tile) * 256 + k % LANES * LANES, TAP, count, LANES, turned);
-                float *to = stage + tile * LANES * taps + t;
-                for (int64_t i = 0; i < LANES; i++, to += taps) /* what goes too far is written over */
-                    memcpy(to, turned + i * LANES, (size_t)(taps > LANES ? count : LANES) * sizeof *to);
-            }
+            for (int64_t t = 0; t < taps; t += LANES)
+                hti_split_turn_to(sums + t * TAP + (k / LANES * 2 + tile) * 256 + k % LANES * LANES, TAP,
+                                  taps - t < LANES ? taps - t : LANES, stage + tile * LANES * taps + t, taps);
         float *to = j->w + ((o + k) * f->channels + c) * taps;
         const size_t bytes = (size_t)(there * taps) * sizeof *to;
         if (j->past_cache) hti_write_past_cache((char *)to, (const char *)stage, bytes);
         else memcpy(to, stage, bytes);
     }
+}
+
+static products products_of(const weight_state *s, const band *d, int64_t first, int64_t count, const char *x, bool begin)
+{
+    products p = {.plane = s->plane + first, .end = s->plane + first + count, .tap = s->tap, .steps = d->steps, .x = x,
+                  .begin = begin};
+    for (const plane *l = s->plane; l < p.plane; l++) p.tap += l->taps;
+    for (const plane *l = p.plane; l < p.end; l++) p.taps += l->taps;
+    return p;
 }
 
 /* A block of channels with a group of blocks of filters. */
@@ -428,9 +451,12 @@ static void run_task(const weight_job *j, int64_t task, char *own)
         const band d = band_of(s, b);
         for (int64_t l = 0; l < s->planes; l += count) {
             for (int64_t i = l; i < l + count; i++) split_x(j, &d, channels, &s->plane[i], x);
+            products p = products_of(s, &d, l, count, x, b == 0);
             for (int64_t o = from; o < to; o++) {
                 float *mine = sums + (s->kept > 1 ? o - from : 0) * sum;
-                add_products(j, &d, l, count, j->shared + o * apart + d.first * STEP, x, b == 0, mine);
+                p.y = j->shared + o * apart + d.first * STEP;
+                p.next = o + 1 < to ? p.y + apart : NULL;
+                add_products(s, &p, mine);
                 if (b + 1 == s->bands && l + count == s->planes) write_weights(j, channels, o, mine, stage);
             }
         }
@@ -452,8 +478,11 @@ static void run_share(const weight_job *j, int64_t share, char *own)
         for (int64_t c = 0; c < s->channel_blocks; c++)
             for (int64_t l = 0; l < s->planes; l += count) {
                 for (int64_t i = l; i < l + count; i++) split_x(j, &d, c, &s->plane[i], x);
-                for (int64_t o = 0; o < s->filter_blocks; o++)
-                    add_products(j, &d, l, count, y + o * apart, x, b == begin, sums + (c * s->filter_blocks + o) * sum);
+                products p = products_of(s, &d, l, count, x, b == begin);
+                for (int64_t o = 0; o < s->filter_blocks; o++) {
+                    p.y = y + o * apart;
+                    add_products(s, &p, sums + (c * s->filter_blocks + o) * sum);
+                }
             }
     }
 }

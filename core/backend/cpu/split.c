@@ -58,7 +58,7 @@ typedef struct operand {
     } while (0)
 
 /* The products of the largest parts come last: what comes before is small, so that its roundings do not count. */
-UNIT static inline void multiply(const operand *a, const operand *b, int64_t steps, float *sum)
+UNIT static inline void multiply(const operand *a, const operand *b, int64_t steps, const char *ahead, int64_t each, float *sum)
 {
     __asm__ volatile("" ::: "memory"); /* loads of tiles do not tell the compiler that they read memory */
     _tile_zero(0);
@@ -66,6 +66,7 @@ UNIT static inline void multiply(const operand *a, const operand *b, int64_t ste
     _tile_zero(2);
     _tile_zero(3);
     for (int64_t k = 0; k < steps; k++) {
+        for (int64_t i = 0; i < each; i++, ahead += HTI_SPLIT_LINE) _mm_prefetch(ahead, _MM_HINT_T1);
         TAKE(a, 2, 4, 5);
         TAKE(b, 0, 6, 7);
         MULTIPLY();
@@ -78,7 +79,7 @@ UNIT static inline void multiply(const operand *a, const operand *b, int64_t ste
         TAKE(b, 2, 6, 7);
         MULTIPLY();
     }
-    for (int64_t k = 0; k < steps; k++) {
+    for (int64_t k = steps - 1; k >= 0; k--) { /* those read last are near */
         TAKE(a, 0, 4, 5);
         TAKE(b, 0, 6, 7);
         MULTIPLY();
@@ -93,14 +94,14 @@ UNIT void hti_split_multiply(const hti_split_block *block, float *sum)
 {
     const operand a = {{block->a[0], block->a[1]}, block->part, block->row, block->step};
     const operand b = {{block->b, block->b + HTI_SPLIT_STEP / 6}, HTI_SPLIT_STEP / 3, HTI_SPLIT_LINE, NULL};
-    multiply(&a, &b, block->steps, sum);
+    multiply(&a, &b, block->steps, NULL, 0, sum);
 }
 
 UNIT void hti_split_multiply_pairs(const hti_split_pairs *block, float *sum)
 {
     const operand a = {{block->a, block->a + HTI_SPLIT_STEP / 6}, HTI_SPLIT_STEP / 3, HTI_SPLIT_LINE, NULL};
     const operand b = {{block->b[0], block->b[1]}, block->part, HTI_SPLIT_LINE, block->step};
-    multiply(&a, &b, block->steps, sum);
+    multiply(&a, &b, block->steps, block->ahead, block->each, sum);
 }
 
 /* ---- parts ---- */
@@ -148,7 +149,8 @@ UNIT void hti_split_pair(const float *even, const float *odd, char *to, int64_t 
                                                           _mm512_slli_epi32(_mm512_cvtepu16_epi32(b.part[i]), 16)));
 }
 
-void hti_split_turn(const float *from, int64_t step, int64_t rows, int64_t count, float *to)
+/* Of each row of the result the numbers that are `there`. */
+static inline void turn(const float *from, int64_t step, int64_t rows, int64_t count, float *to, int64_t to_step, __mmask16 there)
 {
     const __mmask16 mask = mask_of(count);
     __m512 r[16], s[16];
@@ -166,11 +168,21 @@ void hti_split_turn(const float *from, int64_t step, int64_t rows, int64_t count
     for (int32_t i = 0; i < 4; i++) {
         const __m512 a = _mm512_shuffle_f32x4(r[i], r[i + 4], 0x88), b = _mm512_shuffle_f32x4(r[i], r[i + 4], 0xDD);
         const __m512 c = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], 0x88), d = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], 0xDD);
-        _mm512_storeu_ps(to + 16 * i, _mm512_shuffle_f32x4(a, c, 0x88));
-        _mm512_storeu_ps(to + 16 * (i + 4), _mm512_shuffle_f32x4(b, d, 0x88));
-        _mm512_storeu_ps(to + 16 * (i + 8), _mm512_shuffle_f32x4(a, c, 0xDD));
-        _mm512_storeu_ps(to + 16 * (i + 12), _mm512_shuffle_f32x4(b, d, 0xDD));
+        _mm512_mask_storeu_ps(to + to_step * i, there, _mm512_shuffle_f32x4(a, c, 0x88));
+        _mm512_mask_storeu_ps(to + to_step * (i + 4), there, _mm512_shuffle_f32x4(b, d, 0x88));
+        _mm512_mask_storeu_ps(to + to_step * (i + 8), there, _mm512_shuffle_f32x4(a, c, 0xDD));
+        _mm512_mask_storeu_ps(to + to_step * (i + 12), there, _mm512_shuffle_f32x4(b, d, 0xDD));
     }
+}
+
+void hti_split_turn(const float *from, int64_t step, int64_t rows, int64_t count, float *to)
+{
+    turn(from, step, rows, count, to, HTI_SPLIT_LANES, 0xFFFF);
+}
+
+void hti_split_turn_to(const float *from, int64_t step, int64_t rows, float *to, int64_t to_step)
+{
+    turn(from, step, rows, HTI_SPLIT_LANES, to, to_step, mask_of(rows));
 }
 
 UNIT void hti_split_turned(const float *from, int64_t step, int64_t rows, int64_t count, char *to, int64_t part)

@@ -51,6 +51,8 @@ typedef struct hti_split_pairs {
     int64_t part;         /* bytes from one part of b to the next */
     const int64_t *step;  /* where in b each step begins, in bytes */
     int64_t steps;
+    const char *ahead;    /* what will be read soon: `each` lines of it a step are asked for */
+    int64_t each;
 } hti_split_pairs;
 void hti_split_multiply_pairs(const hti_split_pairs *block, float *sum);
 
@@ -62,6 +64,8 @@ void hti_split_zeros(char *to, int64_t lines, int64_t part);
 void hti_split_pair(const float *even, const float *odd, char *to, int64_t part);
 /* 16 rows of up to 16 numbers, `step` numbers apart, turned: to[number][row], zeros where there is none. */
 void hti_split_turn(const float *from, int64_t step, int64_t rows, int64_t count, float *to);
+/* Up to 16 rows of 16 numbers turned: 16 rows of so many numbers, `to_step` apart. */
+void hti_split_turn_to(const float *from, int64_t step, int64_t rows, float *to, int64_t to_step);
 /* Up to 32 rows of up to 16 numbers become 16 rows of a, of a line each: the first numbers, the second ones, .. */
 void hti_split_turned(const float *from, int64_t step, int64_t rows, int64_t count, char *to, int64_t part);
 /* Up to 16 numbers of each row (NULL: zeros), from number `first` on: 16 lines of pairs from row 0 on, and from row 1 on. */
