@@ -352,17 +352,23 @@ static void split_x(const weight_job *j, const band *d, int64_t block, const pla
 {
     const weight_state *s = j->s;
     const int64_t half = s->lines * LINE, part = 2 * half, channels = s->frame.channels;
-    const float *place[2 * LANES + 1];
+    const float *place[2][2 * LANES + 1];
     walk at = {.left = s->image};
     find_row(j, d, l, &at);
-    next_places(j, d, l, &at, place + 2 * LANES, 1);
+    next_places(j, d, l, &at, place[0], 2 * LANES + 1);
     for (int64_t line = 0; line < s->lines; line += LANES) {
-        place[0] = place[2 * LANES];
-        next_places(j, d, l, &at, place + 1, 2 * LANES);
+        const float **now = place[line / LANES % 2], **next = place[1 - line / LANES % 2];
+        next[0] = now[2 * LANES];
+        next_places(j, d, l, &at, next + 1, 2 * LANES);
+        for (int64_t n = 1; n <= 2 * LANES; n++) {
+            if (!next[n]) continue;
+            __builtin_prefetch(next[n] + block * SIDE);
+            __builtin_prefetch(next[n] + block * SIDE + (block * SIDE + LANES < channels ? LANES : 0));
+        }
         for (int64_t c = 0; c < 2; c++) {
             char *to = x + l->at + c * half + line * LINE;
             char *const both[2] = {l->pairs[0] ? to : NULL, l->pairs[1] ? to + PARTS * part : NULL};
-            hti_split_both_pairs(place, block * SIDE + c * LANES, channels - block * SIDE - c * LANES, both, part);
+            hti_split_both_pairs(now, block * SIDE + c * LANES, channels - block * SIDE - c * LANES, both, part);
         }
     }
 }
