@@ -25,9 +25,10 @@ enum {
     MOST_TAPS = 256,
     MOST_KINDS = 16,          /* of result places */
     TASKS = 2,                /* for each thread, at least */
-    LEAST_PLACES = 96,        /* over all images; below it, weights are read as they lie */
-    LEAST_CHANNELS = 16,
-    LEAST_REUSE = 256,        /* taps times channels of the result: below it, splitting takes too long */
+    LEAST_PLACES = 64,        /* over all images */
+    FEW_PLACES = 512,         /* up to which so many weights are read as they lie: packing takes as long as using them */
+    MANY_WEIGHTS = 1 << 22,
+    LEAST_REUSE = 160,        /* products that a number of the source is part of: below it, splitting takes too long */
     FORWARD_KEY = 0xA311, INPUT_KEY = 0xA312
 };
 
@@ -39,7 +40,7 @@ typedef struct axes {
 /* One kind of result places: (p result_step + first). */
 typedef struct kind {
     axes first;
-    int64_t taps, packed;     /* packed: where its weights begin, in bytes */
+    int64_t taps, packed;     /* packed: where its weights begin, in bytes, among those of all or of a chunk */
     int64_t tap[MOST_TAPS];   /* of the kernel */
     int64_t at[MOST_TAPS];    /* where the tap begins in a block of 32 channels of the band, in bytes */
 } kind;
@@ -56,6 +57,8 @@ typedef struct split_state {
     int64_t rows, images, bands_of_image, bands; /* rows of places and images of a band */
     int64_t image_lines, block_bytes, part_bytes; /* of a band: lines of one image; bytes of 32 channels, of one part */
     int64_t tiles;               /* of 16 places in a band, at most */
+    bool lies;                   /* weights are read as they lie, and packed where they are used */
+    int64_t weight_bytes;        /* packed, or in the scratch of a task */
     size_t table_bytes, task_bytes;
     kind kind[];
 } split_state;
@@ -92,6 +95,9 @@ static void find_reach(const hti_conv_problem *p, int32_t axis, int64_t *least, 
     *most -= *least;
 }
 
+/* Rounded up to whole blocks. */
+static int64_t whole(int64_t channels) { return (channels + SIDE - 1) / SIDE * SIDE; }
+
 static bool pays(const hti_conv_problem *p)
 {
     const hti_conv_frame *f = &p->frame;
@@ -99,7 +105,7 @@ static bool pays(const hti_conv_problem *p)
     const bool forward = p->face == HTI_CONV_FORWARD;
     const int64_t from = forward ? f->channels : f->filters, to = forward ? f->filters : f->channels;
     if (p->face == HTI_CONV_TO_WEIGHT || p->dtype != HT_F32 || !p->usual || p->direct || p->rounded || p->axes != 2) return false;
-    if (f->groups != 1 || taps > MOST_TAPS || kinds > MOST_KINDS || from < LEAST_CHANNELS || to < LEAST_CHANNELS) return false;
+    if (f->groups != 1 || taps > MOST_TAPS || kinds > MOST_KINDS || 3 * from * to < 2 * whole(from) * whole(to)) return false;
     return f->batch * f->out[1] * f->out[2] >= LEAST_PLACES && taps * to / (forward ? kinds : 1) >= LEAST_REUSE;
 }
 
@@ -128,6 +134,23 @@ static void read_shape(split_state *s, const hti_conv_problem *p)
     find_reach(p, 2, &least.column, &s->reach.column);
     s->origin = forward ? (axes){-f->pad[1], -f->pad[2]} : least;
     s->kinds = s->result_step.row * s->result_step.column;
+    s->lies = s->channels * s->filters * taps >= MANY_WEIGHTS && f->batch * f->out[1] * f->out[2] <= FEW_PLACES;
+}
+
+/* Which taps each kind of places has; the most of any. */
+static int64_t sort_taps(split_state *s, const hti_conv_problem *p)
+{
+    const bool forward = p->face == HTI_CONV_FORWARD;
+    int64_t most = 0;
+    for (int64_t k = 0; k < s->kinds; k++)
+        s->kind[k].first = (axes){k / s->result_step.column, k % s->result_step.column};
+    for (int64_t t = 0; t < s->taps; t++) {
+        const int64_t row = reach_of(p, 1, t / p->frame.kernel[2]).phase, column = reach_of(p, 2, t % p->frame.kernel[2]).phase;
+        kind *k = &s->kind[forward ? 0 : row * s->result_step.column + column];
+        k->tap[k->taps++] = t;
+        if (most < k->taps) most = k->taps;
+    }
+    return most;
 }
 
 /* How much of the result a band holds, and where things lie in its scratch. */
@@ -156,31 +179,32 @@ static void cut_bands(split_state *s, int64_t most_taps)
     const int64_t by_rows = s->rows * ((s->places.column + LANES - 1) / LANES);
     s->tiles = s->images * (s->places.column < LANES ? flat : by_rows) + 1;
     s->table_bytes = hti_lines((size_t)(s->tiles * (LANES + 1)) * sizeof(int64_t));
-    s->task_bytes = (size_t)(s->part_bytes * PARTS) + s->table_bytes;
+    s->task_bytes = (size_t)(s->part_bytes * PARTS) + s->table_bytes * (size_t)s->kinds;
 }
 
-static void sort_taps(split_state *s, const hti_conv_problem *p)
+/* Where taps begin in a block of channels of a band. */
+static void place_taps(split_state *s, const hti_conv_problem *p)
 {
-    const hti_conv_frame *f = &p->frame;
     const bool forward = p->face == HTI_CONV_FORWARD;
+    const axes least = forward ? (axes){0, 0} : s->origin;
     for (int64_t k = 0; k < s->kinds; k++)
-        s->kind[k].first = (axes){k / s->result_step.column, k % s->result_step.column};
-    for (int64_t t = 0; t < s->taps; t++) {
-        const reached row = reach_of(p, 1, t / f->kernel[2]), column = reach_of(p, 2, t % f->kernel[2]);
-        kind *k = &s->kind[forward ? 0 : row.phase * s->result_step.column + column.phase];
-        const int64_t phase = forward ? row.phase * s->source_step.column + column.phase : 0;
-        const axes offset = forward ? (axes){row.offset, column.offset}
-                                    : (axes){row.offset - s->origin.row, column.offset - s->origin.column};
-        k->tap[k->taps] = t;
-        k->at[k->taps++] = ((phase * (s->rows + s->reach.row) + offset.row) * s->width + offset.column) * LINE;
-    }
+        for (int64_t i = 0; i < s->kind[k].taps; i++) {
+            const int64_t tap = s->kind[k].tap[i];
+            const reached row = reach_of(p, 1, tap / p->frame.kernel[2]), column = reach_of(p, 2, tap % p->frame.kernel[2]);
+            const int64_t phase = forward ? row.phase * s->source_step.column + column.phase : 0;
+            const int64_t line = (phase * (s->rows + s->reach.row) + row.offset - least.row) * s->width;
+            s->kind[k].at[i] = (line + column.offset - least.column) * LINE;
+        }
 }
 
-static int64_t most_taps_of(const split_state *s, const hti_conv_problem *p)
+static void choose_packing(const split_state *s, const hti_conv_problem *p, hti_choice *choice)
 {
-    const hti_conv_frame *f = &p->frame;
-    if (p->face == HTI_CONV_FORWARD) return s->taps;
-    return ((f->kernel[1] + f->step[1] - 1) / f->step[1]) * ((f->kernel[2] + f->step[2] - 1) / f->step[2]);
+    choice->packed_bytes[1] = (size_t)s->weight_bytes;
+    choice->packed_key[1] = FORWARD_KEY;
+    if (p->face == HTI_CONV_FORWARD) return;
+    choice->packed_key[1] = hti_hash(INPUT_KEY, p->frame.step, sizeof p->frame.step); /* and what else sorts taps by kinds */
+    choice->packed_key[1] = hti_hash(choice->packed_key[1], p->frame.pad, sizeof p->frame.pad);
+    choice->packed_key[1] = hti_hash(choice->packed_key[1], p->frame.dilation, sizeof p->frame.dilation);
 }
 
 static ht_status prepare_split(const hti_conv_problem *p, void **own, hti_choice *choice)
@@ -190,22 +214,16 @@ static ht_status prepare_split(const hti_conv_problem *p, void **own, hti_choice
     split_state *s = calloc(1, sizeof *s + (size_t)kinds * sizeof s->kind[0]);
     if (!s) return HT_ENOMEM;
     read_shape(s, p);
-    cut_bands(s, most_taps_of(s, p));
-    sort_taps(s, p);
-    int64_t bytes = 0;
+    cut_bands(s, sort_taps(s, p));
+    place_taps(s, p);
     for (int64_t k = 0; k < kinds; k++) {
-        s->kind[k].packed = bytes;
-        bytes += s->filter_blocks * s->channel_blocks * s->kind[k].taps * HTI_SPLIT_STEP;
+        s->kind[k].packed = s->weight_bytes;
+        s->weight_bytes += (s->lies ? s->chunk : s->filter_blocks * s->channel_blocks) * s->kind[k].taps * HTI_SPLIT_STEP;
     }
+    if (s->lies) s->task_bytes += (size_t)s->weight_bytes;
+    else choose_packing(s, p, choice);
     choice->scratch_bytes = s->task_bytes * (size_t)p->threads;
-    choice->packed_bytes[1] = (size_t)bytes;
-    choice->packed_key[1] = FORWARD_KEY;
-    if (p->face == HTI_CONV_TO_INPUT) { /* what sorts taps by kinds */
-        choice->packed_key[1] = hti_hash(INPUT_KEY, p->frame.step, sizeof p->frame.step);
-        choice->packed_key[1] = hti_hash(choice->packed_key[1], p->frame.pad, sizeof p->frame.pad);
-        choice->packed_key[1] = hti_hash(choice->packed_key[1], p->frame.dilation, sizeof p->frame.dilation);
-    }
-    choice->algorithm = p->face == HTI_CONV_FORWARD ? "split, amx" : "split, amx, gathered";
+    choice->algorithm = s->lies ? "split amx, weights as they lie" : "split amx";
     *own = s;
     return HT_OK;
 }
@@ -218,8 +236,8 @@ typedef struct packing {
     char *to;
 } packing;
 
-/* Steps of one block of filters and one of channels: packed [kind][block of filters][block of channels][tap]. */
-static void pack_block(const packing *j, int64_t filter_block, int64_t channel_block)
+/* Steps of one block of filters and one of channels, of all kinds: packed [kind][place][tap]. */
+static void pack_block(const packing *j, int64_t filter_block, int64_t channel_block, int64_t place)
 {
     const split_state *s = j->s;
     _Alignas(64) float turned[2][MOST_TAPS + LANES][LANES];
@@ -230,22 +248,22 @@ static void pack_block(const packing *j, int64_t filter_block, int64_t channel_b
                 const int64_t channel = channel_block * SIDE + 2 * pair + odd;
                 const float *from = j->w + channel * s->channel_step + filter * s->filter_step;
                 for (int64_t t = 0; t < s->taps; t += LANES)
-                    hti_split_turn(from + t, s->filter_step, channel < s->channels ? rows : 0, s->taps - t, turned[odd][t]);
+                    hti_split_turn(from + t, 2 * s->channel_step, s->filter_step, channel < s->channels ? rows : 0, s->taps - t,
+                                   turned[odd][t]);
             }
-            for (int64_t k = 0; k < s->kinds; k++)
-                for (int64_t t = 0; t < s->kind[k].taps; t++) {
-                    const int64_t step = (filter_block * s->channel_blocks + channel_block) * s->kind[k].taps + t;
-                    hti_split_pair(turned[0][s->kind[k].tap[t]], turned[1][s->kind[k].tap[t]],
-                                   j->to + s->kind[k].packed + step * HTI_SPLIT_STEP + half * LINE + pair * LINE,
-                                   HTI_SPLIT_STEP / PARTS);
-                }
+            for (int64_t i = 0; i < s->kinds; i++) {
+                const kind *k = &s->kind[i];
+                char *to = j->to + k->packed + place * k->taps * HTI_SPLIT_STEP + (half + pair) * LINE;
+                for (int64_t t = 0; t < k->taps; t++)
+                    hti_split_pair(turned[0][k->tap[t]], turned[1][k->tap[t]], to + t * HTI_SPLIT_STEP, HTI_SPLIT_STEP / PARTS);
+            }
         }
 }
 
 static void pack_blocks(void *context, int64_t begin, int64_t end)
 {
     const packing *j = context;
-    for (int64_t i = begin; i < end; i++) pack_block(j, i / j->s->channel_blocks, i % j->s->channel_blocks);
+    for (int64_t i = begin; i < end; i++) pack_block(j, i / j->s->channel_blocks, i % j->s->channel_blocks, i);
 }
 
 static ht_status pack_split(const void *own, const hti_conv_problem *p, const hti_tensor *from, void *packed, int32_t threads)
@@ -263,10 +281,17 @@ static ht_status pack_split(const void *own, const hti_conv_problem *p, const ht
 typedef struct band {
     const split_state *s;
     int64_t image, images, row, rows; /* of the grid of places */
-    char *parts;
-    int64_t *tile, *place;            /* of each tile its first line in the band; of each place its number in the result, or -1 */
-    int64_t tiles;
+    char *parts, *weights;
+    int64_t *tables, tiles;           /* see tile_of and places_of */
 } band;
+
+/* Tables of one kind: of each tile its first line in the band; of each place its number in the result, or -1. */
+static int64_t *tile_of(const band *b, int64_t number, int64_t tile)
+{
+    return b->tables + number * (int64_t)(b->s->table_bytes / sizeof(int64_t)) + tile;
+}
+
+static int64_t *places_of(const band *b, int64_t number, int64_t tile) { return tile_of(b, number, b->s->tiles + tile * LANES); }
 
 /* The lines of one row of one phase, for 32 channels. */
 static void split_row(const band *b, const float *image, int64_t row, int64_t phase, int64_t count, char *to)
@@ -290,22 +315,23 @@ static void split_source(const band *b, const float *source, int64_t block, int6
     const split_state *s = b->s;
     const int64_t height = s->rows + s->reach.row, phases = s->source_step.column;
     for (int64_t n = 0; n < b->images; n++)
-        for (int64_t k = 0; k < blocks; k++) {
-            const int64_t channel = (block + k) * SIDE;
-            const float *image = source + (b->image + n) * s->source.row * s->source.column * s->channels + channel;
-            char *to = b->parts + k * s->block_bytes + n * s->image_lines * LINE;
-            for (int64_t phase = 0; phase < s->source_step.row * phases; phase++)
-                for (int64_t i = 0; i < b->rows + s->reach.row; i++)
+        for (int64_t phase = 0; phase < s->source_step.row * phases; phase++)
+            for (int64_t i = 0; i < b->rows + s->reach.row; i++)
+                for (int64_t k = 0; k < blocks; k++) {
+                    const int64_t channel = (block + k) * SIDE;
+                    const float *image = source + (b->image + n) * s->source.row * s->source.column * s->channels + channel;
                     split_row(b, image, (b->row + i) * s->source_step.row + phase / phases + s->origin.row, phase % phases,
-                              s->channels - channel, to + (phase * height + i) * s->width * LINE);
-        }
+                              s->channels - channel,
+                              b->parts + k * s->block_bytes + (n * s->image_lines + (phase * height + i) * s->width) * LINE);
+                }
 }
 
 /* Tiles of 16 places for results of one kind: along rows, the last one of a row over places of the one before; or, of narrow
  * images, over all lines, with those between rows. */
-static void find_tiles(band *b, const kind *k)
+static void find_tiles(band *b, int64_t number)
 {
     const split_state *s = b->s;
+    const axes offset = s->kind[number].first;
     const bool flat = s->places.column < LANES;
     const int64_t rows = flat ? 1 : b->rows, width = flat ? (b->rows - 1) * s->width + s->places.column : s->places.column;
     b->tiles = 0;
@@ -313,12 +339,12 @@ static void find_tiles(band *b, const kind *k)
         for (int64_t r = 0; r < rows; r++)
             for (int64_t next = 0; next < width; next += LANES) {
                 const int64_t first = flat || next + LANES <= width ? next : width - LANES;
-                int64_t *place = b->place + b->tiles * LANES;
-                b->tile[b->tiles++] = n * s->image_lines + r * s->width + first;
+                int64_t *place = places_of(b, number, b->tiles);
+                *tile_of(b, number, b->tiles++) = n * s->image_lines + r * s->width + first;
                 for (int64_t i = 0; i < LANES; i++) {
-                    const int64_t row = (b->row + (flat ? (first + i) / s->width : r)) * s->result_step.row + k->first.row;
+                    const int64_t row = (b->row + (flat ? (first + i) / s->width : r)) * s->result_step.row + offset.row;
                     const int64_t at = flat ? (first + i) % s->width : first + i;
-                    const int64_t column = at * s->result_step.column + k->first.column;
+                    const int64_t column = at * s->result_step.column + offset.column;
                     const bool there = first + i >= next && first + i < width && at < s->places.column && row < s->result.row &&
                                        column < s->result.column;
                     place[i] = there ? ((b->image + n) * s->result.row + row) * s->result.column + column : -1;
@@ -327,15 +353,14 @@ static void find_tiles(band *b, const kind *k)
 }
 
 /* Puts or adds a block of sums where it belongs. */
-static void put(const band *b, int64_t tile, int64_t filter, bool add, const float *sum, float *result)
+static void put(const split_state *s, const int64_t place[SIDE], int64_t rows, int64_t filter, bool add, const float *sum,
+                float *result)
 {
-    const split_state *s = b->s;
-    const int64_t tiles = b->tiles - tile < 2 ? 1 : 2, count = s->filters - filter < SIDE ? s->filters - filter : SIDE;
-    for (int64_t i = 0; i < tiles * LANES; i++) {
+    const int64_t count = s->filters - filter < SIDE ? s->filters - filter : SIDE;
+    for (int64_t i = 0; i < rows; i++) {
         const float *from = sum + i / LANES * 2 * LANES * LANES + i % LANES * LANES;
-        const int64_t place = b->place[tile * LANES + i];
-        float *to = result + place * s->filters + filter;
-        if (place < 0) continue;
+        float *to = result + place[i] * s->filters + filter;
+        if (place[i] < 0) continue;
         if (count == SIDE && add)
             for (int64_t k = 0; k < LANES; k++) {
                 to[k] += from[k];
@@ -352,23 +377,37 @@ static void put(const band *b, int64_t tile, int64_t filter, bool add, const flo
     }
 }
 
-/* The chunk's part of the sums for one kind of places. */
-static void multiply_kind(band *b, const kind *k, const char *packed, int64_t block, int64_t blocks, const int64_t filters[2],
+/* A part of the sums: over the channels of a chunk, for one kind of places and a block of filters. */
+static void multiply_kind(const band *b, int64_t number, const char *weights, int64_t block, int64_t blocks, int64_t filter,
                           float *result)
 {
     const split_state *s = b->s;
+    const int64_t taps = s->kind[number].taps;
     _Alignas(64) float sum[SIDE * SIDE];
     int64_t step[MOST_TAPS]; /* as many as HTI_SPLIT_STEPS where taps are fewer */
-    for (int64_t i = 0; i < blocks * k->taps; i++) step[i] = i / k->taps * s->block_bytes + k->at[i % k->taps];
-    find_tiles(b, k);
+    for (int64_t i = 0; i < blocks * taps; i++) step[i] = i / taps * s->block_bytes + s->kind[number].at[i % taps];
+    hti_split_block m = {.row = LINE, .part = s->part_bytes, .step = step, .steps = blocks * taps, .b = weights};
+    for (int64_t t = 0; t < b->tiles; t += 2) {
+        const int64_t both = t + 1 < b->tiles;
+        m.a[0] = b->parts + *tile_of(b, number, t) * LINE;
+        m.a[1] = b->parts + *tile_of(b, number, t + both) * LINE;
+        hti_split_multiply(&m, sum);
+        put(s, places_of(b, number, t), LANES << both, filter, block > 0, sum, result);
+    }
+}
+
+/* Adds what a chunk of channels gives to the results of some blocks of filters. */
+static void multiply_chunk(const band *b, const hti_run *run, int64_t block, int64_t blocks, const int64_t filters[2])
+{
+    const split_state *s = b->s;
+    const packing lying = {.s = s, .w = run->in[1].data, .to = b->weights};
     for (int64_t f = filters[0]; f < filters[1]; f++) {
-        hti_split_block m = {.row = LINE, .part = s->part_bytes, .step = step, .steps = blocks * k->taps};
-        m.b = packed + k->packed + (f * s->channel_blocks + block) * k->taps * HTI_SPLIT_STEP;
-        for (int64_t t = 0; t < b->tiles; t += 2) {
-            m.a[0] = b->parts + b->tile[t] * LINE;
-            m.a[1] = b->parts + b->tile[t + 1 < b->tiles ? t + 1 : t] * LINE;
-            hti_split_multiply(&m, sum);
-            put(b, t, f * SIDE, block > 0, sum, result);
+        for (int64_t i = 0; i < blocks && s->lies; i++) pack_block(&lying, f, block + i, i);
+        for (int64_t k = 0; k < s->kinds; k++) {
+            const int64_t place = s->lies ? 0 : f * s->channel_blocks + block;
+            const char *weights = s->lies ? b->weights : run->in[1].data;
+            multiply_kind(b, k, weights + s->kind[k].packed + place * s->kind[k].taps * HTI_SPLIT_STEP, block, blocks, f * SIDE,
+                          run->out->data);
         }
     }
 }
@@ -376,15 +415,17 @@ static void multiply_kind(band *b, const kind *k, const char *packed, int64_t bl
 static void run_task(const split_state *s, const hti_run *run, int64_t index, const int64_t filters[2], char *scratch)
 {
     band b = {.s = s, .parts = scratch, .image = index / s->bands_of_image * s->images,
-              .row = index % s->bands_of_image * s->rows, .tile = (int64_t *)(void *)(scratch + s->part_bytes * PARTS)};
-    b.place = b.tile + s->tiles;
+              .row = index % s->bands_of_image * s->rows};
+    b.tables = (int64_t *)(void *)(scratch + s->part_bytes * PARTS);
+    b.weights = scratch + s->task_bytes - s->weight_bytes; /* if they lie */
     b.images = s->batch - b.image < s->images ? s->batch - b.image : s->images;
     b.rows = s->places.row - b.row < s->rows ? s->places.row - b.row : s->rows;
-    for (int64_t block = 0; block < s->channel_blocks && b.rows > 0; block += s->chunk) {
+    if (b.rows <= 0) return;
+    for (int64_t k = 0; k < s->kinds; k++) find_tiles(&b, k);
+    for (int64_t block = 0; block < s->channel_blocks; block += s->chunk) {
         const int64_t blocks = s->channel_blocks - block < s->chunk ? s->channel_blocks - block : s->chunk;
         split_source(&b, run->in[0].data, block, blocks);
-        for (int64_t k = 0; k < s->kinds; k++)
-            multiply_kind(&b, &s->kind[k], run->in[1].data, block, blocks, filters, run->out->data);
+        multiply_chunk(&b, run, block, blocks, filters);
     }
 }
 

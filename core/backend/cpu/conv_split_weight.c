@@ -265,7 +265,7 @@ static ht_status prepare_weight(const hti_conv_problem *p, void **own, hti_choic
         s->step[k] = (run_begin(s, k / s->blocks) + k % s->blocks * SIDE) / 2 * LINE;
     choice->scratch_bytes = s->thread_bytes * (size_t)p->threads +
                             (s->shares ? s->sum_bytes * (size_t)(s->kept * s->shares) : s->y_bytes);
-    choice->algorithm = "bf16x6 on amx, to weights";
+    choice->algorithm = "split amx, to weights";
     *own = s;
     return HT_OK;
 }
@@ -426,8 +426,8 @@ static void write_weights(const weight_job *j, int64_t channels, int64_t filters
     for (int64_t k = 0; k < SIDE && o + k < f->filters; k++) {
         for (int64_t tile = 0; tile < 2; tile++)
             for (int64_t t = 0; t < taps; t += LANES)
-                hti_split_turn_to(sums + t * TAP + (k / LANES * 2 + tile) * 256 + k % LANES * LANES, TAP,
-                                  taps - t < LANES ? taps - t : LANES, stage + tile * LANES * taps + t, taps);
+                hti_split_turn_to(sums + t * TAP + (k / LANES * 2 + tile) * 256 + k % LANES * LANES,
+                                  LANES, TAP, taps - t < LANES ? taps - t : LANES, stage + tile * LANES * taps + t, taps);
         float *to = j->w + ((o + k) * f->channels + c) * taps;
         const size_t bytes = (size_t)(there * taps) * sizeof *to;
         if (j->past_cache) hti_write_past_cache((char *)to, (const char *)stage, bytes);

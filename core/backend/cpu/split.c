@@ -43,11 +43,11 @@ typedef struct operand {
 } operand;
 
 /* Tiles 0 to 3 are sums, 4 and 5 hold rows of a, 6 and 7 columns of b. */
-#define TAKE(o, p, to, and)                                                                         \
+#define TAKE(o, p, to, and)                                                                        \
     do {                                                                                        \
         const int64_t at = ((o)->step ? (o)->step[k] : k * HTI_SPLIT_STEP) + (p) * (o)->part;   \
         _tile_loadd(to, (o)->tile[0] + at, (size_t)(o)->row);                                   \
-        _tile_loadd(and, (o)->tile[1] + at, (size_t)(o)->row);                               \
+        _tile_loadd(and, (o)->tile[1] + at, (size_t)(o)->row);                                  \
     } while (0)
 #define MULTIPLY()                  \
     do {                            \
@@ -110,6 +110,8 @@ typedef struct parts {
     __m256i part[HTI_SPLIT_PARTS];
 } parts;
 
+enum { AHEAD = 16 };
+
 /* Each part is what the parts before it leave, rounded to bf16. */
 UNIT static inline parts parts_of(__m512 x)
 {
@@ -130,6 +132,8 @@ UNIT void hti_split_rows(const float *from, int64_t step, int64_t rows, int64_t 
 {
     const __mmask16 low = mask_of(count), high = mask_of(count - 16);
     for (int64_t r = 0; r < rows; r++, from += step, to += HTI_SPLIT_LINE) {
+        __builtin_prefetch(from + AHEAD * step); /* rows are too short for the processor to see what comes */
+        __builtin_prefetch(from + AHEAD * step + 16);
         const parts a = parts_of(_mm512_maskz_loadu_ps(low, from)), b = parts_of(_mm512_maskz_loadu_ps(high, from + 16));
         for (int64_t i = 0; i < HTI_SPLIT_PARTS; i++)
             _mm512_store_si512(to + i * part, _mm512_inserti64x4(_mm512_castsi256_si512(a.part[i]), b.part[i], 1));
@@ -150,11 +154,15 @@ UNIT void hti_split_pair(const float *even, const float *odd, char *to, int64_t 
 }
 
 /* Of each row of the result the numbers that are `there`. */
-static inline void turn(const float *from, int64_t step, int64_t rows, int64_t count, float *to, int64_t to_step, __mmask16 there)
+static inline void turn(const float *from, int64_t ahead, int64_t step, int64_t rows, int64_t count, float *to, int64_t to_step,
+                        __mmask16 there)
 {
     const __mmask16 mask = mask_of(count);
     __m512 r[16], s[16];
-    for (int32_t i = 0; i < 16; i++) r[i] = i < rows ? _mm512_maskz_loadu_ps(mask, from + i * step) : _mm512_setzero_ps();
+    for (int32_t i = 0; i < 16; i++) {
+        __builtin_prefetch(from + ahead + i * step);
+        r[i] = i < rows ? _mm512_maskz_loadu_ps(mask, from + i * step) : _mm512_setzero_ps();
+    }
     for (int32_t i = 0; i < 16; i += 2) { /* within pairs of rows, then pairs of pairs, both in quarters; then quarters */
         s[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
         s[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
@@ -175,21 +183,21 @@ static inline void turn(const float *from, int64_t step, int64_t rows, int64_t c
     }
 }
 
-void hti_split_turn(const float *from, int64_t step, int64_t rows, int64_t count, float *to)
+void hti_split_turn(const float *from, int64_t ahead, int64_t step, int64_t rows, int64_t count, float *to)
 {
-    turn(from, step, rows, count, to, HTI_SPLIT_LANES, 0xFFFF);
+    turn(from, ahead, step, rows, count, to, HTI_SPLIT_LANES, 0xFFFF);
 }
 
-void hti_split_turn_to(const float *from, int64_t step, int64_t rows, float *to, int64_t to_step)
+void hti_split_turn_to(const float *from, int64_t ahead, int64_t step, int64_t rows, float *to, int64_t to_step)
 {
-    turn(from, step, rows, HTI_SPLIT_LANES, to, to_step, mask_of(rows));
+    turn(from, ahead, step, rows, HTI_SPLIT_LANES, to, to_step, mask_of(rows));
 }
 
 UNIT void hti_split_turned(const float *from, int64_t step, int64_t rows, int64_t count, char *to, int64_t part)
 {
     float low[256], high[256];
-    hti_split_turn(from, step, rows, count, low);
-    hti_split_turn(from + (rows > 16 ? 16 * step : 0), step, rows - 16, count, high);
+    hti_split_turn(from, HTI_SPLIT_LANES, step, rows, count, low);
+    hti_split_turn(from + (rows > 16 ? 16 * step : 0), HTI_SPLIT_LANES, step, rows - 16, count, high);
     for (int64_t r = 0; r < 16; r++, to += HTI_SPLIT_LINE) {
         const parts a = parts_of(_mm512_loadu_ps(low + 16 * r)), b = parts_of(_mm512_loadu_ps(high + 16 * r));
         for (int64_t i = 0; i < HTI_SPLIT_PARTS; i++)
@@ -225,5 +233,9 @@ UNIT void hti_split_both_pairs(const float *const row[33], int64_t first, int64_
         even = next;
     }
 }
+
+#else
+
+bool hti_split_runs(void) { return false; }
 
 #endif

@@ -1,7 +1,8 @@
 /*
  * f32 numbers as sums of three bf16 parts, h + m + l, and products of blocks of them on the matrix unit (Intel AMX): six of
  * the nine products of parts, summed in f32, err less than f32 arithmetic does, and take a third of its time. The scheme is
- * known as BF16x6, or as emulation of single precision. What is infinite or not a number comes out as not a number.
+ * known as BF16x6, or as emulation of single precision. What is infinite or not a number comes out as not a number; what is
+ * below the least normal f32 counts as zero.
  */
 #ifndef HTI_CPU_SPLIT_H
 #define HTI_CPU_SPLIT_H
@@ -24,7 +25,7 @@ enum {
     HTI_SPLIT_DEPTH = 32,  /* terms of a sum that one step takes */
     HTI_SPLIT_LINE = 64,   /* bytes of one row of a, or of two rows of b, in one part of a step */
     HTI_SPLIT_STEP = 6144, /* bytes of b for one step: [part][tile][16 pairs of rows][16 columns][2] */
-    HTI_SPLIT_STEPS = 32   /* of a block, about: longer sums err more */
+    HTI_SPLIT_STEPS = 64   /* of a block, about: longer sums err more */
 };
 
 /* Whether this machine has the unit; asks the system for it. */
@@ -62,10 +63,11 @@ void hti_split_rows(const float *from, int64_t step, int64_t rows, int64_t count
 void hti_split_zeros(char *to, int64_t lines, int64_t part);
 /* A pair of rows of b, of 16 numbers each, becomes a line of 64 bytes. */
 void hti_split_pair(const float *even, const float *odd, char *to, int64_t part);
-/* 16 rows of up to 16 numbers, `step` numbers apart, turned: to[number][row], zeros where there is none. */
-void hti_split_turn(const float *from, int64_t step, int64_t rows, int64_t count, float *to);
+/* 16 rows of up to 16 numbers, `step` numbers apart, turned: to[number][row], zeros where there is none. What is read
+ * next lies `ahead`. */
+void hti_split_turn(const float *from, int64_t ahead, int64_t step, int64_t rows, int64_t count, float *to);
 /* Up to 16 rows of 16 numbers turned: 16 rows of so many numbers, `to_step` apart. */
-void hti_split_turn_to(const float *from, int64_t step, int64_t rows, float *to, int64_t to_step);
+void hti_split_turn_to(const float *from, int64_t ahead, int64_t step, int64_t rows, float *to, int64_t to_step);
 /* Up to 32 rows of up to 16 numbers become 16 rows of a, of a line each: the first numbers, the second ones, .. */
 void hti_split_turned(const float *from, int64_t step, int64_t rows, int64_t count, char *to, int64_t part);
 /* Up to 16 numbers of each row (NULL: zeros), from number `first` on: 16 lines of pairs from row 0 on, and from row 1 on. */
