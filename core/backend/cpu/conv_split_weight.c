@@ -378,17 +378,33 @@ static void add_sum(float *to, const float *from)
     for (int64_t i = 0; i < SIDE * SIDE; i++) to[i] += from[i];
 }
 
-/* Planes of x with the steps of y of a band, and the steps that come after. */
+/* What will be read soon, in two pieces; so many lines of it are asked for in each step. */
+typedef struct soon {
+    const char *at[2], *end[2];
+    int64_t lines;
+} soon;
+
+/* Planes of x with the steps of y of a band. */
 typedef struct products {
     const plane *plane, *end;
     const tap *tap;           /* the first of them */
     int64_t taps, steps;
-    const char *x, *y, *next; /* next: of y, after this band's */
+    const char *x, *y;
     bool begin;               /* sums begin here */
+    soon soon;
 } products;
 
+static void ask_ahead(soon *p, hti_split_pairs *block)
+{
+    const int32_t k = p->at[0] < p->end[0] ? 0 : 1;
+    if (p->at[k] >= p->end[k]) return;
+    block->ahead = p->at[k];
+    block->each = p->lines;
+    p->at[k] += p->lines * block->steps * LINE;
+}
+
 /* Adds to the sums of the taps. What is added lies there for a while, so that the matrix unit need not wait for it. */
-static void add_products(const weight_state *s, const products *p, float *sums)
+static void add_products(const weight_state *s, products *p, float *sums)
 {
     const int64_t chunks = (p->steps + HTI_SPLIT_STEPS - 1) / HTI_SPLIT_STEPS, half = s->lines * LINE;
     _Alignas(64) float sum[2][SIDE * SIDE];
@@ -396,15 +412,13 @@ static void add_products(const weight_state *s, const products *p, float *sums)
     int64_t turn = 0;
     for (int64_t k = 0; k < chunks; k++) {
         const int64_t step = p->steps * k / chunks, end = p->steps * (k + 1) / chunks;
-        const char *ahead = k + 1 < chunks ? p->y + end * STEP : p->next, *stop = ahead ? ahead + (end - step) * STEP : NULL;
         const tap *t = p->tap;
         for (const plane *l = p->plane; l < p->end; l++)
             for (const tap *after = t + l->taps; t < after; t++) {
                 const char *b = p->x + l->at + t->at;
                 hti_split_pairs block = {.a = p->y + step * STEP, .b = {b, b + half}, .part = 2 * half,
-                                         .step = s->step + step, .steps = end - step, .ahead = ahead,
-                                         .each = ahead < stop ? (STEP / LINE + p->taps - 1) / p->taps : 0};
-                ahead += block.each * block.steps * LINE;
+                                         .step = s->step + step, .steps = end - step};
+                ask_ahead(&p->soon, &block);
                 float *to = sums + t->tap * TAP;
                 const bool fresh = p->begin && k == 0;
                 hti_split_multiply_pairs(&block, fresh ? to : sum[turn]);
@@ -458,15 +472,33 @@ static void run_task(const weight_job *j, int64_t task, char *own)
         for (int64_t l = 0; l < s->planes; l += count) {
             for (int64_t i = l; i < l + count; i++) split_x(j, &d, channels, &s->plane[i], x);
             products p = products_of(s, &d, l, count, x, b == 0);
+            const int64_t chunk = d.steps < HTI_SPLIT_STEPS ? d.steps : HTI_SPLIT_STEPS;
             for (int64_t o = from; o < to; o++) {
                 float *mine = sums + (s->kept > 1 ? o - from : 0) * sum;
                 p.y = j->shared + o * apart + d.first * STEP;
-                p.next = o + 1 < to ? p.y + apart : NULL;
+                p.soon = (soon){{p.y, p.y + apart}, {p.y + d.steps * STEP, o + 1 < to ? p.y + apart + chunk * STEP : NULL},
+                                (STEP / LINE + p.taps - 1) / p.taps};
+                p.soon.at[0] += chunk * STEP;
                 add_products(s, &p, mine);
                 if (b + 1 == s->bands && l + count == s->planes) write_weights(j, channels, o, mine, stage);
             }
         }
     }
+}
+
+/* What band b reads of y and x, to be asked for within so many steps. */
+static soon soon_of(const weight_job *j, int64_t b, int64_t steps)
+{
+    const hti_conv_frame *f = &j->s->frame;
+    const band d = band_of(j->s, b);
+    const int64_t top = d.row * f->step[1] - f->pad[1], below = (d.row + d.rows - 1) * f->step[1] + f->kernel[1] - f->pad[1];
+    const int64_t first = d.image * f->image[1] + (top > 0 ? top : 0);
+    const int64_t last = (d.image + d.images - 1) * f->image[1] + (below < f->image[1] ? below : f->image[1]);
+    const float *y = j->y + (d.image * f->out[1] + d.row) * f->out[2] * f->filters;
+    const float *y_end = y + ((d.images - 1) * f->out[1] + d.rows) * f->out[2] * f->filters;
+    const float *x = j->x + first * f->image[2] * f->channels, *x_end = j->x + last * f->image[2] * f->channels;
+    const int64_t lines = (y_end - y + x_end - x) / LANES;
+    return (soon){{(const char *)y, (const char *)x}, {(const char *)y_end, (const char *)x_end}, (lines + steps - 1) / steps};
 }
 
 /* Some of the bands, all blocks. */
@@ -481,14 +513,17 @@ static void run_share(const weight_job *j, int64_t share, char *own)
     for (int64_t b = begin; b < end; b++) {
         const band d = band_of(s, b);
         for (int64_t k = 0; k < d.steps; k++) split_y(j, &d, k, y + k * STEP, apart);
+        soon next = soon_of(j, b + 1 < end ? b + 1 : b, d.steps * s->taps * s->kept);
         for (int64_t c = 0; c < s->channel_blocks; c++)
             for (int64_t l = 0; l < s->planes; l += count) {
                 for (int64_t i = l; i < l + count; i++) split_x(j, &d, c, &s->plane[i], x);
                 products p = products_of(s, &d, l, count, x, b == begin);
+                p.soon = next;
                 for (int64_t o = 0; o < s->filter_blocks; o++) {
                     p.y = y + o * apart;
                     add_products(s, &p, sums + (c * s->filter_blocks + o) * sum);
                 }
+                next = p.soon;
             }
     }
 }
