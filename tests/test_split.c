@@ -12,7 +12,7 @@
 #define COUNT(list) ((int32_t)(sizeof(list) / sizeof((list)[0])))
 #define FACES 3
 
-static const hti_conv_method *const method_of[FACES] = {&hti_conv_split, &hti_conv_split, NULL};
+static const hti_conv_method *const method_of[FACES] = {&hti_conv_split, &hti_conv_split, &hti_conv_split_weight};
 
 /* Root of the mean square of the difference, in parts of the exact values'. */
 static double distance(const float *a, const double *exact, int64_t count)
@@ -121,7 +121,7 @@ static void check_layers(void)
     static const int64_t layers[][7] = {
         /* batch, channels, filters, size, kernel, stride, pad */
         {2, 64, 64, 64, 3, 1, 1}, {1, 32, 32, 160, 3, 1, 1}, {2, 256, 128, 16, 3, 1, 1}, {2, 32, 64, 33, 8, 2, 3},
-        {3, 128, 96, 12, 4, 2, 1}, {1, 320, 64, 20, 3, 1, 1}, {2, 512, 512, 16, 4, 1, 1},
+        {3, 128, 96, 12, 4, 2, 1}, {1, 320, 64, 20, 3, 1, 1}, {2, 512, 512, 16, 4, 1, 1}, {1, 32, 64, 160, 8, 2, 3},
     };
     /* Steps and dilations that leave all taps of a data gradient to one kind of places. */
     static const conv_case shared = {2, 1, 2, 32, 192, {33, 31}, {8, 8}, {3, 3}, {9, 8}, {3, 3}, 0, 0};

@@ -1,7 +1,7 @@
 /*
  * The convolution kernels of the CPU backend: reads a call into one geometry, and asks the methods in turn who takes
- * it. What a method does is in conv_split.c, conv_winograd.c, conv_deep.c and conv_onednn.c (f32), conv_gemm.c (f32 and f64) and
- * conv_reference.c (anything). With HT_PRECISION_BF16 oneDNN is asked first, for f32 results of operands rounded to bf16.
+ * it. What a method does is in conv_split.c, conv_split_weight.c, conv_winograd.c, conv_deep.c and conv_onednn.c (f32),
+ * conv_gemm.c (f32 and f64) and conv_reference.c (anything). With HT_PRECISION_BF16 oneDNN is asked first, for f32 results of operands rounded to bf16.
  */
 #include "backend/cpu/conv.h"
 
@@ -113,8 +113,8 @@ ht_status hti_conv_prepare(const hti_conv_method *method, hti_conv_face face, co
                            ht_error *error)
 {
     static const char *const names[] = {"conv", "conv_input", "conv_weight"};
-    const hti_conv_method *all[] = {&hti_conv_split, &hti_conv_winograd, &hti_conv_deep, &hti_conv_onednn,
-                                    &hti_conv_gemm, &hti_conv_reference};
+    const hti_conv_method *all[] = {&hti_conv_split, &hti_conv_split_weight, &hti_conv_winograd, &hti_conv_deep,
+                                    &hti_conv_onednn, &hti_conv_gemm, &hti_conv_reference};
     const int32_t count = sizeof all / sizeof all[0];
     conv_state *s = calloc(1, sizeof *s);
     if (!s) return ht_fail(error, HT_ENOMEM, "%s: no memory for its plan", names[face]);

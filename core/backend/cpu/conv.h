@@ -41,7 +41,8 @@ typedef struct hti_conv_method {
     void (*release)(void *own);
 } hti_conv_method;
 
-extern const hti_conv_method hti_conv_split, hti_conv_winograd, hti_conv_deep, hti_conv_onednn, hti_conv_gemm, hti_conv_reference;
+extern const hti_conv_method hti_conv_split, hti_conv_split_weight, hti_conv_winograd, hti_conv_deep, hti_conv_onednn,
+    hti_conv_gemm, hti_conv_reference;
 
 /* What the three kernels' `prepare` does, with one method given, or with the first that takes it (NULL). */
 ht_status hti_conv_prepare(const hti_conv_method *method, hti_conv_face face, const void *attributes,

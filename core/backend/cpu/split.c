@@ -32,18 +32,19 @@ UNIT void hti_split_end(void) { _tile_release(); }
 
 /* ---- products ---- */
 
+/* Two tiles for each part and step: where the first part of each begins, and where in it the steps, or one after the other. */
+typedef struct operand {
+    const char *tile[2];
+    int64_t part, row;
+    const int64_t *step;
+} operand;
+
 /* Tiles 0 to 3 are sums, 4 and 5 hold rows of a, 6 and 7 columns of b. */
-#define TAKE_A(p)                                                              \
-    do {                                                                       \
-        const int64_t at = block->step[k] + (p) * block->part;                 \
-        _tile_loadd(4, block->a[0] + at, (size_t)block->row);                  \
-        _tile_loadd(5, block->a[1] + at, (size_t)block->row);                  \
-    } while (0)
-#define TAKE_B(p)                                                                            \
-    do {                                                                                     \
-        const char *at = block->b + k * HTI_SPLIT_STEP + (p) * (HTI_SPLIT_STEP / 3);         \
-        _tile_loadd(6, at, HTI_SPLIT_LINE);                                                  \
-        _tile_loadd(7, at + HTI_SPLIT_STEP / 6, HTI_SPLIT_LINE);                             \
+#define TAKE(o, p, to, and)                                                                        \
+    do {                                                                                        \
+        const int64_t at = ((o)->step ? (o)->step[k] : k * HTI_SPLIT_STEP) + (p) * (o)->part;   \
+        _tile_loadd(to, (o)->tile[0] + at, (size_t)(o)->row);                                   \
+        _tile_loadd(and, (o)->tile[1] + at, (size_t)(o)->row);                                  \
     } while (0)
 #define MULTIPLY()                  \
     do {                            \
@@ -54,35 +55,50 @@ UNIT void hti_split_end(void) { _tile_release(); }
     } while (0)
 
 /* The products of the largest parts come last: what comes before is small, so that its roundings do not count. */
-UNIT void hti_split_multiply(const hti_split_block *block, float *sum)
+UNIT static inline void multiply(const operand *a, const operand *b, int64_t steps, const char *ahead, int64_t each, float *sum)
 {
     __asm__ volatile("" ::: "memory"); /* loads of tiles do not tell the compiler that they read memory */
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
     _tile_zero(3);
-    for (int64_t k = 0; k < block->steps; k++) {
-        TAKE_A(2);
-        TAKE_B(0);
+    for (int64_t k = 0; k < steps; k++) {
+        for (int64_t i = 0; i < each; i++, ahead += HTI_SPLIT_LINE) _mm_prefetch(ahead, _MM_HINT_T1);
+        TAKE(a, 2, 4, 5);
+        TAKE(b, 0, 6, 7);
         MULTIPLY();
-        TAKE_A(1);
+        TAKE(a, 1, 4, 5);
         MULTIPLY();
-        TAKE_B(1);
+        TAKE(b, 1, 6, 7);
         MULTIPLY();
-        TAKE_A(0);
+        TAKE(a, 0, 4, 5);
         MULTIPLY();
-        TAKE_B(2);
+        TAKE(b, 2, 6, 7);
         MULTIPLY();
     }
-    for (int64_t k = 0; k < block->steps; k++) {
-        TAKE_A(0);
-        TAKE_B(0);
+    for (int64_t k = steps - 1; k >= 0; k--) { /* those read last are near */
+        TAKE(a, 0, 4, 5);
+        TAKE(b, 0, 6, 7);
         MULTIPLY();
     }
     _tile_stored(0, sum, HTI_SPLIT_LINE);
     _tile_stored(1, sum + 256, HTI_SPLIT_LINE);
     _tile_stored(2, sum + 512, HTI_SPLIT_LINE);
     _tile_stored(3, sum + 768, HTI_SPLIT_LINE);
+}
+
+UNIT void hti_split_multiply(const hti_split_block *block, float *sum)
+{
+    const operand a = {{block->a[0], block->a[1]}, block->part, block->row, block->step};
+    const operand b = {{block->b, block->b + HTI_SPLIT_STEP / 6}, HTI_SPLIT_STEP / 3, HTI_SPLIT_LINE, NULL};
+    multiply(&a, &b, block->steps, NULL, 0, sum);
+}
+
+UNIT void hti_split_multiply_pairs(const hti_split_pairs *block, float *sum)
+{
+    const operand a = {{block->a, block->a + HTI_SPLIT_STEP / 6}, HTI_SPLIT_STEP / 3, HTI_SPLIT_LINE, NULL};
+    const operand b = {{block->b[0], block->b[1]}, block->part, HTI_SPLIT_LINE, block->step};
+    multiply(&a, &b, block->steps, block->ahead, block->each, sum);
 }
 
 /* ---- parts ---- */
@@ -134,7 +150,9 @@ UNIT void hti_split_pair(const float *even, const float *odd, char *to, int64_t 
                                                           _mm512_slli_epi32(_mm512_cvtepu16_epi32(b.part[i]), 16)));
 }
 
-void hti_split_turn(const float *from, int64_t ahead, int64_t step, int64_t rows, int64_t count, float *to)
+/* Of each row of the result the numbers that are `there`. */
+static inline void turn(const float *from, int64_t ahead, int64_t step, int64_t rows, int64_t count, float *to, int64_t to_step,
+                        __mmask16 there)
 {
     const __mmask16 mask = mask_of(count);
     __m512 r[16], s[16];
@@ -155,10 +173,61 @@ void hti_split_turn(const float *from, int64_t ahead, int64_t step, int64_t rows
     for (int32_t i = 0; i < 4; i++) {
         const __m512 a = _mm512_shuffle_f32x4(r[i], r[i + 4], 0x88), b = _mm512_shuffle_f32x4(r[i], r[i + 4], 0xDD);
         const __m512 c = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], 0x88), d = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], 0xDD);
-        _mm512_storeu_ps(to + 16 * i, _mm512_shuffle_f32x4(a, c, 0x88));
-        _mm512_storeu_ps(to + 16 * (i + 4), _mm512_shuffle_f32x4(b, d, 0x88));
-        _mm512_storeu_ps(to + 16 * (i + 8), _mm512_shuffle_f32x4(a, c, 0xDD));
-        _mm512_storeu_ps(to + 16 * (i + 12), _mm512_shuffle_f32x4(b, d, 0xDD));
+        _mm512_mask_storeu_ps(to + to_step * i, there, _mm512_shuffle_f32x4(a, c, 0x88));
+        _mm512_mask_storeu_ps(to + to_step * (i + 4), there, _mm512_shuffle_f32x4(b, d, 0x88));
+        _mm512_mask_storeu_ps(to + to_step * (i + 8), there, _mm512_shuffle_f32x4(a, c, 0xDD));
+        _mm512_mask_storeu_ps(to + to_step * (i + 12), there, _mm512_shuffle_f32x4(b, d, 0xDD));
+    }
+}
+
+void hti_split_turn(const float *from, int64_t ahead, int64_t step, int64_t rows, int64_t count, float *to)
+{
+    turn(from, ahead, step, rows, count, to, HTI_SPLIT_LANES, 0xFFFF);
+}
+
+void hti_split_turn_to(const float *from, int64_t ahead, int64_t step, int64_t rows, float *to, int64_t to_step)
+{
+    turn(from, ahead, step, rows, HTI_SPLIT_LANES, to, to_step, mask_of(rows));
+}
+
+UNIT void hti_split_turned(const float *from, int64_t step, int64_t rows, int64_t count, char *to, int64_t part)
+{
+    float low[256], high[256];
+    hti_split_turn(from, HTI_SPLIT_LANES, step, rows, count, low);
+    hti_split_turn(from + (rows > 16 ? 16 * step : 0), HTI_SPLIT_LANES, step, rows - 16, count, high);
+    for (int64_t r = 0; r < 16; r++, to += HTI_SPLIT_LINE) {
+        const parts a = parts_of(_mm512_loadu_ps(low + 16 * r)), b = parts_of(_mm512_loadu_ps(high + 16 * r));
+        for (int64_t i = 0; i < HTI_SPLIT_PARTS; i++)
+            _mm512_store_si512(to + i * part, _mm512_inserti64x4(_mm512_castsi256_si512(a.part[i]), b.part[i], 1));
+    }
+}
+
+/* Parts as lanes of 32 bits: the second of a pair goes above the first. */
+typedef struct lanes {
+    __m512i part[HTI_SPLIT_PARTS];
+} lanes;
+
+UNIT static inline lanes lanes_of(const float *row, int64_t first, __mmask16 mask)
+{
+    const parts p = parts_of(row ? _mm512_maskz_loadu_ps(mask, row + first) : _mm512_setzero_ps());
+    lanes l;
+    for (int32_t i = 0; i < HTI_SPLIT_PARTS; i++) l.part[i] = _mm512_cvtepu16_epi32(p.part[i]);
+    return l;
+}
+
+UNIT void hti_split_both_pairs(const float *const row[33], int64_t first, int64_t count, char *const to[2], int64_t part)
+{
+    const __mmask16 mask = mask_of(count);
+    lanes even = lanes_of(row[0], first, mask);
+    for (int64_t k = 0; k < 16; k++) {
+        const lanes odd = lanes_of(row[2 * k + 1], first, mask), next = lanes_of(row[2 * k + 2], first, mask);
+        for (int64_t i = 0; i < HTI_SPLIT_PARTS; i++) {
+            const int64_t at = i * part + k * HTI_SPLIT_LINE;
+            const __m512i high = _mm512_slli_epi32(odd.part[i], 16), after = _mm512_slli_epi32(next.part[i], 16);
+            if (to[0]) _mm512_store_si512(to[0] + at, _mm512_or_si512(even.part[i], high));
+            if (to[1]) _mm512_store_si512(to[1] + at, _mm512_or_si512(odd.part[i], after));
+        }
+        even = next;
     }
 }
 

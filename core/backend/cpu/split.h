@@ -45,6 +45,18 @@ typedef struct hti_split_block {
 /* sum [tile of a][tile of b][16][16], 64-byte aligned. */
 void hti_split_multiply(const hti_split_block *block, float *sum);
 
+/* The same, with the steps of a one after the other, and rows of b that lie in pairs anywhere: a shift by pairs is free. */
+typedef struct hti_split_pairs {
+    const char *a;        /* HTI_SPLIT_STEP bytes a step: [part][tile][16 rows][32 numbers] */
+    const char *b[2];     /* 16 columns each, of which each step takes 16 lines, which are pairs; the first part */
+    int64_t part;         /* bytes from one part of b to the next */
+    const int64_t *step;  /* where in b each step begins, in bytes */
+    int64_t steps;
+    const char *ahead;    /* what will be read soon: `each` lines of it a step are asked for */
+    int64_t each;
+} hti_split_pairs;
+void hti_split_multiply_pairs(const hti_split_pairs *block, float *sum);
+
 /* Rows of a: up to 32 numbers each, `step` numbers apart, become lines of 64 bytes one after the other, zeros behind. */
 void hti_split_rows(const float *from, int64_t step, int64_t rows, int64_t count, char *to, int64_t part);
 /* Lines of zeros. */
@@ -54,5 +66,11 @@ void hti_split_pair(const float *even, const float *odd, char *to, int64_t part)
 /* 16 rows of up to 16 numbers, `step` numbers apart, turned: to[number][row], zeros where there is none. What is read
  * next lies `ahead`. */
 void hti_split_turn(const float *from, int64_t ahead, int64_t step, int64_t rows, int64_t count, float *to);
+/* Up to 16 rows of 16 numbers turned: 16 rows of so many numbers, `to_step` apart. */
+void hti_split_turn_to(const float *from, int64_t ahead, int64_t step, int64_t rows, float *to, int64_t to_step);
+/* Up to 32 rows of up to 16 numbers become 16 rows of a, of a line each: the first numbers, the second ones, .. */
+void hti_split_turned(const float *from, int64_t step, int64_t rows, int64_t count, char *to, int64_t part);
+/* Up to 16 numbers of each row (NULL: zeros), from number `first` on: 16 lines of pairs from row 0 on, and from row 1 on. */
+void hti_split_both_pairs(const float *const row[33], int64_t first, int64_t count, char *const to[2], int64_t part);
 
 #endif
