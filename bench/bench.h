@@ -147,10 +147,12 @@ typedef struct bench_contest {
     /* Whether both computed the same; adds "agrees" and by how much they differ. */
     bool (*agrees)(const json_t *ours, const json_t *answer, json_t *told);
     const void *context;
+    bool outlasts;                   /* what the peer fails at leaves ours alone, with "problem", and is no failure */
 } bench_contest;
 /**
  * Every setting of the peer, then turns of ours and of its fastest that agrees. The answer has ours_seconds, peer_seconds,
- * ratio_median, ..., peer_settings; ours: the last answer of ours, the caller's. Both NULL and a filled record: none.
+ * ratio_median, ..., peer_settings, and without a ratio "problem"; ours: the last answer of ours, the caller's. Both NULL
+ * and a filled record: none.
  */
 json_t *bench_contest_hold(const bench_contest *contest, json_t **ours, ht_error *error);
 /** The same object for ours alone: the members of the peer are null. */

@@ -42,21 +42,23 @@ static ht_status take_turns(const bench_options *options, method methods[METHODS
     return HT_OK;
 }
 
-/* One method beside the peer's, without what bench_round says of phases. */
-static json_t *beside_peer(const bench_options *options, int32_t k, const json_t *machine, ht_error *error)
+/* One method beside the peer's, without what bench_round says of phases; of a peer that fails its "problem" alone. */
+static json_t *beside_peer(const bench_options *options, int32_t k, const json_t *machine)
 {
     static const char *const kept[] = {"ours_seconds", "peer_seconds", "ratio_median", "ratio_spread", "memory_ratio",
-                                       "peak_bytes", "peer_peak_bytes", "peer_settings", "peer_fastest", "torch"};
+                                       "peak_bytes", "peer_peak_bytes", "peer_settings", "peer_fastest", "torch", "problem"};
+    ht_error error = {0};
     bench_options one = *options;
     one.config.hypergradient = (genseg_hypergradient)k;
-    json_t *all = bench_compare(&one, machine, error), *some = all ? json_object() : NULL;
-    for (size_t i = 0; some && i < sizeof kept / sizeof kept[0]; i++)
+    json_t *all = bench_compare(&one, machine, &error), *some = json_object();
+    if (!all) json_object_set_new(some, "problem", json_string(error.message));
+    for (size_t i = 0; all && i < sizeof kept / sizeof kept[0]; i++)
         if (json_object_get(all, kept[i])) json_object_set(some, kept[i], json_object_get(all, kept[i]));
     json_decref(all);
     return some;
 }
 
-static json_t *tell(const bench_options *options, method methods[METHODS], const json_t *machine, ht_error *error)
+static json_t *tell(const bench_options *options, method methods[METHODS], const json_t *machine)
 {
     json_t *result = json_object(), *list = json_object();
     double plain = bench_median(methods[0].seconds, methods[0].count), cosine = NAN;
@@ -67,8 +69,7 @@ static json_t *tell(const bench_options *options, method methods[METHODS], const
                                 bench_real(bench_number(methods[k].answer, "flop")), "kernels",
                                 json_object_get(methods[k].answer, "kernels"));
         json_object_set_new(list, names[k], one);
-        json_t *peer = options->vs_torch ? beside_peer(options, k, machine, error) : json_null();
-        if (peer) json_object_set_new(one, "vs_torch", peer);
+        json_object_set_new(one, "vs_torch", options->vs_torch ? beside_peer(options, k, machine) : json_null());
     }
     double apart = bench_vectors_apart(json_object_get(methods[GENSEG_H_FINITE_DIFFERENCE].answer, "hypergradient"),
                                        json_object_get(methods[GENSEG_H_EQ9].answer, "hypergradient"), &cosine);
@@ -79,22 +80,30 @@ static json_t *tell(const bench_options *options, method methods[METHODS], const
                         options->config.batch, "generator_width", options->config.generator_width, "threads",
                         options->config.threads, "device", options->config.device));
     json_object_set(result, "machine", (json_t *)machine);
-    if (error->status == HT_OK) return result;
-    json_decref(result);
-    return NULL;
+    return result;
+}
+
+/* A figure as text, a dash for none. */
+static const char *figure(const json_t *object, const char *key, int digits, char text[32])
+{
+    const double value = bench_number(object, key);
+    if (isfinite(value)) snprintf(text, 32, "%.*f", digits, value);
+    else snprintf(text, 32, "-");
+    return text;
 }
 
 static void show(const json_t *result)
 {
     const char *name;
+    char ratio[32];
     json_t *one;
     printf("%-18s %10s %8s %8s %10s %8s %12s\n", "hypergradient", "seconds", "to none", "GiB", "Gflop", "kernels",
            "peer / ours");
     json_object_foreach(json_object_get(result, "methods"), name, one)
-        printf("%-18s %10.4f %8.3f %8.2f %10.1f %8d %12.3f\n", name, bench_number(one, "seconds"),
+        printf("%-18s %10.4f %8.3f %8.2f %10.1f %8d %12s\n", name, bench_number(one, "seconds"),
                bench_number(one, "ratio_to_none"), bench_number(one, "peak_bytes") / 1073741824,
                bench_number(one, "flop") * 1e-9, (int)bench_number(one, "kernels"),
-               bench_number(json_object_get(one, "vs_torch"), "ratio_median"));
+               figure(json_object_get(one, "vs_torch"), "ratio_median", 3, ratio));
     const json_t *apart = json_object_get(result, "difference_to_eq9");
     printf("finite differences are %.2e from Eq. (9), relative; cosine %.6f\n", bench_number(apart, "relative"),
            bench_number(apart, "cosine"));
@@ -103,28 +112,37 @@ static void show(const json_t *result)
 static void show_unet(const json_t *result)
 {
     const char *name;
+    char peer[32], ratio[32];
     json_t *one;
     printf("%-26s %10s %10s %8s %8s %10s %12s %12s\n", "U-Net", "seconds", "/ gradient", "GiB", "of peak", "kernels",
            "peer seconds", "peer / ours");
     json_object_foreach(json_object_get(result, "works"), name, one)
-        printf("%-26s %10.4f %10.3f %8.2f %8.2f %10d %12.4f %12.3f\n", name, bench_number(one, "ours_seconds"),
+        printf("%-26s %10.4f %10.3f %8.2f %8.2f %10d %12s %12s\n", name, bench_number(one, "ours_seconds"),
                bench_number(one, "ours_to_gradient"), bench_number(one, "peak_bytes") / 1073741824,
-               bench_number(one, "fraction_of_peak"), (int)bench_number(one, "kernels"), bench_number(one, "peer_seconds"),
-               bench_number(one, "ratio_median"));
+               bench_number(one, "fraction_of_peak"), (int)bench_number(one, "kernels"), figure(one, "peer_seconds", 4, peer),
+               figure(one, "ratio_median", 3, ratio));
+}
+
+/* A line for each that has no ratio; 1 if there are any. part: where an object has the comparison, or NULL: in itself. */
+static int complain(const json_t *objects, const char *part)
+{
+    const char *name;
+    json_t *one;
+    int lacks = 0;
+    json_object_foreach((json_t *)objects, name, one) {
+        const char *problem = json_string_value(json_object_get(part ? json_object_get(one, part) : one, "problem"));
+        if (problem) fprintf(stderr, "bench_hypergradient: %s: no ratio: %s\n", name, problem);
+        lacks = lacks || problem;
+    }
+    return lacks;
 }
 
 /* 1 where a ratio was asked for and there is none. */
 static int unet(const bench_options *options)
 {
     ht_error error = {0};
-    const char *name;
-    int lacks = 0;
-    json_t *machine = bench_machine(options->config.threads), *result = bench_unet(options, machine, &error), *one;
-    json_object_foreach(json_object_get(result, "works"), name, one) {
-        if (!options->vs_torch || isfinite(bench_number(one, "ratio_median"))) continue;
-        fprintf(stderr, "bench_hypergradient: %s: no setting of the peer gave the same loss and norm; no ratio\n", name);
-        lacks = 1;
-    }
+    json_t *machine = bench_machine(options->config.threads), *result = bench_unet(options, machine, &error);
+    int lacks = complain(json_object_get(result, "works"), NULL);
     if (!result) fprintf(stderr, "bench_hypergradient: %s\n", error.message);
     else if (options->json) bench_print(result);
     else show_unet(result);
@@ -153,7 +171,8 @@ int main(int count, char **words)
     }
     json_t *machine = bad ? NULL : bench_machine(options.config.threads);
     if (error.status == HT_OK && take_turns(&options, methods, &error) == HT_OK)
-        result = tell(&options, methods, machine, &error);
+        result = tell(&options, methods, machine);
+    const int lacks = complain(json_object_get(result, "methods"), "vs_torch");
     if (result && options.json) bench_print(result);
     else if (result) show(result);
     else fprintf(stderr, "bench_hypergradient: %s\n", error.message);
@@ -163,5 +182,5 @@ int main(int count, char **words)
     }
     json_decref(machine);
     json_decref(result);
-    return bad ? bad : !result || fflush(stdout) != 0;
+    return bad ? bad : !result || lacks || fflush(stdout) != 0;
 }

@@ -160,16 +160,21 @@ static void take_turn(turns *t, const comparison *c, int32_t fastest, json_t **l
     json_decref(b.answer);
 }
 
+/* Ours alone, from a state or from numbers of its own. */
+static json_t *run_alone(turns *t, const comparison *c, const char *state, ht_error *error)
+{
+    bench_child child = c->contest->ours(c->contest, state);
+    if (!child.answer) ht_fail(error, HT_EINTERNAL, "%s", child.problem);
+    t->count = 0;
+    t->our_bytes = child.peak_bytes;
+    return child.answer;
+}
+
 /* Ours alone once if no setting agreed; else the turns, from the state from which the fastest one agreed. */
 static json_t *take_turns(turns *t, comparison *c, int32_t fastest, ht_error *error)
 {
     json_t *last = NULL;
-    if (fastest < 0) {
-        bench_child child = c->contest->ours(c->contest, state_file);
-        if (!child.answer) ht_fail(error, HT_EINTERNAL, "%s", child.problem);
-        t->our_bytes = child.peak_bytes;
-        return child.answer;
-    }
+    if (fastest < 0) return run_alone(t, c, state_file, error);
     if (c->at[fastest].seed != c->seed) {
         bench_child child = c->contest->peer(c->contest, fastest, state_file, c->at[fastest].seed);
         if (!child.answer) ht_fail(error, HT_EINTERNAL, "the peer: %s", child.problem);
@@ -227,10 +232,18 @@ json_t *bench_contest_hold(const bench_contest *contest, json_t **ours, ht_error
     json_t *result = NULL;
     double apart = INFINITY;
     int32_t fastest = -1;
+    char problem[HT_MESSAGE_BYTES] = "no setting of the peer gave the values that ours has";
     if (t.ours && t.peer && t.ratio) fastest = try_settings(&c, &apart, error);
     else ht_fail(error, HT_ENOMEM, "no memory for the times of %d turns", (int)contest->options->repeat);
     if (error->status == HT_OK) *ours = take_turns(&t, &c, fastest, error);
+    if (contest->outlasts && error->status != HT_OK) {
+        snprintf(problem, sizeof problem, "%s", error->message);
+        json_decref(*ours);
+        *error = (ht_error){0};
+        *ours = run_alone(&t, &c, NULL, error);
+    }
     if (*ours && error->status == HT_OK) result = tell(&c, &t, fastest, apart, *ours);
+    if (result && t.count == 0) json_object_set_new(result, "problem", json_string(problem));
     free(t.ours);
     free(t.peer);
     free(t.ratio);

@@ -120,7 +120,9 @@ def of_unet(r):
                      f"`{w['peer_fastest']}`" if w.get("peer_fastest") else "–"])
     return [f"{o['size']} pixels, batch {o['batch']}, width {o['width']}:",
             table(["U-Net", "ours", "PyTorch", "PyTorch / ours", "ours / gradient", "PyTorch's / gradient", "memory", "PyTorch's",
-                   "of the peak", "PyTorch's fastest setting"], rows), *hidden(*r["works"].values())]
+                   "of the peak", "PyTorch's fastest setting"], rows),
+            *[f"No ratio of {name}: {w['problem']}." for name, w in r["works"].items() if w.get("problem")],
+            *hidden(*r["works"].values())]
 
 
 def of_pairs(r):
@@ -140,7 +142,8 @@ def of_pairs(r):
     head = ["operation", "inputs", "forward", "PyTorch", "ratio", "order", "with derivatives", "PyTorch", "ratio", "order"]
     return [f"{o['size']} pixels, batch {o['batch']}, width {o['width']}. Ratio: PyTorch / ours. Order: share of ours that goes "
             "into changes of physical order and packing:", table(head, rows),
-            f"Results differ by at most {max(row['apart'] for row in r['rows']):.0e}.", *hidden(*r["rows"])]
+            f"Results differ by at most {max(row['apart'] for row in r['rows'] if row['ratio_median']):.0e}.",
+            *hidden(*r["rows"])]
 
 
 def of_roofs(r):

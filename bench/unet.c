@@ -261,7 +261,7 @@ static json_t *measure(const bench_options *options, unet_work what, ht_error *e
     bench_contest contest = {.options = options, .settings = product ? product_settings : settings,
                              .count = product ? sizeof product_settings / sizeof *settings : sizeof settings / sizeof *settings,
                              .ours = run_ours, .peer = run_peer, .agrees = product ? products_agree : gradients_agree,
-                             .context = &what, .program = bench_script("peer_unet.py", program)};
+                             .context = &what, .outlasts = true, .program = bench_script("peer_unet.py", program)};
     json_t *ours = NULL, *result = NULL;
     if (options->vs_torch) {
         result = bench_contest_hold(&contest, &ours, error);

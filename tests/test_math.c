@@ -32,15 +32,8 @@ static double ulps(float y, double exact)
     {                                                                     \
         for (int32_t i = 0; i < n; i++) y[i] = our_##name(x[i]);          \
     }
-OURS(exp, math_exp_f32(x))
-OURS(expm1, math_expm1_f32(x))
-OURS(log, math_log_f32(x))
-OURS(log1p, math_log1p_f32(x))
-OURS(tanh, math_tanh_f32(x))
-OURS(erf, math_erf_f32(x))
-OURS(erfc, math_erfc_f32(x))
-OURS(sin, math_sin_f32(x))
-OURS(cos, math_cos_f32(x))
+#define MATH(name) OURS(name, math_##name##_f32(x))
+MATH(exp) MATH(expm1) MATH(log) MATH(log1p) MATH(tanh) MATH(erf) MATH(erfc) MATH(sin) MATH(cos)
 OURS(near_sin, fabsf(x) <= HTI_TURN_MOST ? math_sin_near(x) : x - x)
 OURS(near_cos, fabsf(x) <= HTI_TURN_MOST ? math_cos_near(x) : x - x)
 OURS(sigmoid, k_sigmoid_f32(x, 0, 0))

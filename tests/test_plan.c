@@ -299,6 +299,22 @@ static void test_packing(ht_dtype dtype)
 
 /* ---- values that are made again where they are read ---- */
 
+/* The program of y, compiled and run once on an image x; frees the tape. NULL, and a "not ok", if it cannot be compiled. */
+static ht_program *run_on_image(ht_var y, int32_t check, int64_t numbers, const char *what, double *got)
+{
+    ht_error error = {0};
+    const ht_dtype dtype = ht_var_dtype(y);
+    ht_program *p = ht_compile(y.tape, device, ht_list(y), .error = &error, .check = check);
+    if (tap_ok(p != NULL, "compiles: %s", error.message)) {
+        check_layout(p, what);
+        kit_set(p, "x", dtype, numbers, 4, -1, 1);
+        ht_run(p);
+        tap_ok(ht_get(p, y, got, numbers) == HT_OK, "%s: runs", ht_dtype_name(dtype));
+    }
+    ht_tape_free(y.tape);
+    return p;
+}
+
 /*
  * Read before a convolution and behind it: 3 h - 1 and its sign are made again from h, and from one another, so that of the
  * three h alone lives through it. h tanh(h) is made of two such values and is kept.
@@ -306,32 +322,23 @@ static void test_packing(ht_dtype dtype)
 static void test_repeated(ht_dtype dtype)
 {
     enum { SIDE = 32, CHANNELS = 16, NUMBERS = CHANNELS * SIDE * SIDE };
-    double numbers[CHANNELS * CHANNELS], image[NUMBERS];
-    float narrow[NUMBERS];
+    double numbers[CHANNELS * CHANNELS];
     size_t bytes = NUMBERS * ht_dtype_bytes(dtype), most[2] = {0, 0};
     double got[2][NUMBERS] = {{0}};
     kit_fill(numbers, CHANNELS * CHANNELS, 3, -1, 1);
-    kit_fill(image, NUMBERS, 4, -1, 1);
-    for (int64_t i = 0; i < NUMBERS; i++) narrow[i] = (float)image[i];
     int64_t repeated[2] = {0, 0};
     for (int32_t check = 0; check < 2; check++) { /* check mode repeats nothing, since it fuses nothing */
-        ht_error error = {0};
         ht_tape *tape = ht_tape_new(dtype);
         ht_var x = ht_input(tape, "x", HT_SHAPE(1, CHANNELS, SIDE, SIDE));
         ht_var w = ht_constant(tape, numbers, HT_SHAPE(CHANNELS, CHANNELS, 1, 1));
         ht_var h = ht_conv(x, w), near = ht_affine(h, 3, -1), gate = ht_sign(near), both = ht_mul(h, ht_tanh(h));
         ht_var y = ht_conv(ht_mul(ht_mul(near, gate), both), w);
         y = ht_mul(ht_add(ht_add(y, near), ht_mul(gate, both)), h);
-        ht_program *p = ht_compile(tape, device, ht_list(y), .error = &error, .check = check);
-        ht_tape_free(tape);
-        if (!tap_ok(p != NULL, "compiles: %s", error.message)) return;
-        check_layout(p, "values made again");
-        ht_set_named(p, "x", dtype == HT_F64 ? (void *)image : (void *)narrow, NUMBERS);
-        ht_run(p);
-        tap_ok(ht_get(p, y, got[check], NUMBERS) == HT_OK, "%s: runs", ht_dtype_name(dtype));
+        ht_program *p = run_on_image(y, check, NUMBERS, "values made again", got[check]);
+        if (!p) return;
         repeated[check] = ht_program_describe(p).repeated;
         int32_t step;
-        (void)hti_plan_peak(p, &step, &most[check], &error);
+        (void)hti_plan_peak(p, &step, &most[check], &(ht_error){0});
         ht_program_free(p);
     }
     tap_ok(repeated[0] == 2 && repeated[1] == 0, "%s: %d steps are made again", ht_dtype_name(dtype), (int)repeated[0]);
@@ -360,14 +367,10 @@ static int32_t count_op(const ht_program *p, const char *name, int32_t at, int32
 static void test_spared(ht_dtype dtype)
 {
     enum { SIDE = 32, CHANNELS = 16, LARGE = 176, NUMBERS = CHANNELS * SIDE * SIDE };
-    double weights[2 * CHANNELS * CHANNELS], large[CHANNELS * CHANNELS * 9], image[NUMBERS], got[2][NUMBERS] = {{0}};
-    float narrow[NUMBERS];
+    double weights[2 * CHANNELS * CHANNELS], large[CHANNELS * CHANNELS * 9], got[2][NUMBERS] = {{0}};
     kit_fill(weights, 2 * CHANNELS * CHANNELS, 3, -1, 1);
     kit_fill(large, CHANNELS * CHANNELS * 9, 5, -1, 1);
-    kit_fill(image, NUMBERS, 4, -1, 1);
-    for (int64_t i = 0; i < NUMBERS; i++) narrow[i] = (float)image[i];
     for (int32_t check = 0; check < 2; check++) { /* check mode makes nothing again */
-        ht_error error = {0};
         ht_tape *tape = ht_tape_new(dtype);
         ht_var x = ht_input(tape, "x", HT_SHAPE(1, CHANNELS, SIDE, SIDE));
         ht_var one = ht_constant(tape, weights, HT_SHAPE(CHANNELS, CHANNELS, 1, 1));
@@ -377,16 +380,11 @@ static void test_spared(ht_dtype dtype)
         wide = ht_conv(wide, ht_constant(tape, large, HT_SHAPE(CHANNELS, CHANNELS, 3, 3)), .pad = ht_all(1));
         ht_var mean = ht_mean(ht_tanh(wide)), late = ht_conv(ht_mul(both, mean), two);
         ht_var y = ht_mul(ht_add(ht_conv(both, two), late), h);
-        ht_program *p = ht_compile(tape, device, ht_list(y), .error = &error, .check = check);
-        ht_tape_free(tape);
-        if (!tap_ok(p != NULL, "compiles: %s", error.message)) return;
-        check_layout(p, "values not kept");
-        ht_set_named(p, "x", dtype == HT_F64 ? (void *)image : (void *)narrow, NUMBERS);
-        ht_run(p);
-        tap_ok(ht_get(p, y, got[check], NUMBERS) == HT_OK, "%s: runs", ht_dtype_name(dtype));
+        ht_program *p = run_on_image(y, check, NUMBERS, "values not kept", got[check]);
+        if (!p) return;
         int32_t peak = 0, live = 0;
         size_t bytes;
-        (void)hti_plan_peak(p, &peak, &bytes, &error);
+        (void)hti_plan_peak(p, &peak, &bytes, &(ht_error){0});
         const int32_t made = count_op(p, "concat", peak, &live);
         tap_ok(made == (check ? 1 : 2) && live == check, "%s: a concatenation is made %d times, and %s at the peak",
                ht_dtype_name(dtype), (int)made, live ? "lives" : "is not there");

@@ -9,13 +9,18 @@
 
 #include "plan/plan.h"
 
+/* What is known of a buffer. */
+typedef struct piece {
+    int32_t maker;      /* the step that makes it; HTI_NOWHERE of what is not in the arena */
+    int32_t counted;    /* the part that it was counted for last */
+    bool early, at_end; /* read by a step that stays; read by outputs or commits */
+} piece;
+
 typedef struct sorter {
     ht_program *p;
-    int32_t *maker;       /* by buffer: the step that makes it; HTI_NOWHERE of what is not in the arena */
-    bool *early, *at_end; /* by buffer: read by a step that stays; read by outputs or commits */
-    int32_t *root;        /* by step: a step of its part, itself at last; HTI_NOWHERE of steps that stay */
-    int32_t *counted;     /* by buffer: the part that it was counted for last */
-    double *saved;        /* by part: bytes that live to the end now, less those that would */
+    piece *piece;  /* by buffer */
+    int32_t *root; /* by step: a step of its part, itself at last; HTI_NOWHERE of steps that stay */
+    double *saved; /* by part: bytes that live to the end now, less those that would */
 } sorter;
 
 static int32_t part_of(sorter *s, int32_t step)
@@ -27,16 +32,16 @@ static int32_t part_of(sorter *s, int32_t step)
 static void mark(sorter *s)
 {
     const ht_program *p = s->p;
-    for (int32_t b = 0; b < p->buffers.count; b++) s->maker[b] = s->counted[b] = HTI_NOWHERE;
-    for (int32_t i = 0; i < p->outputs; i++) s->at_end[p->values.at[p->output_values[i]].buffer] = true;
-    for (int32_t i = 0; i < p->commits.count; i++) s->at_end[p->values.at[p->commits.at[i].value].buffer] = true;
+    for (int32_t b = 0; b < p->buffers.count; b++) s->piece[b].maker = s->piece[b].counted = HTI_NOWHERE;
+    for (int32_t i = 0; i < p->outputs; i++) s->piece[p->values.at[p->output_values[i]].buffer].at_end = true;
+    for (int32_t i = 0; i < p->commits.count; i++) s->piece[p->values.at[p->commits.at[i].value].buffer].at_end = true;
     for (int32_t i = p->steps.count - 1; i >= 0; i--) {
         const hti_step *step = &p->steps.at[i];
-        const int32_t made = hti_made_by(p, step);
-        s->maker[made] = i;
-        const bool late = !s->early[made] && hti_pointwise(step);
+        piece *made = &s->piece[hti_made_by(p, step)];
+        made->maker = i;
+        const bool late = !made->early && hti_pointwise(step);
         s->root[i] = late ? i : HTI_NOWHERE;
-        for (int32_t k = 0; !late && k < step->inputs; k++) s->early[hti_read_by(p, step, k)] = true;
+        for (int32_t k = 0; !late && k < step->inputs; k++) s->piece[hti_read_by(p, step, k)].early = true;
     }
 }
 
@@ -46,19 +51,20 @@ static void weigh(sorter *s)
     const ht_program *p = s->p;
     for (int32_t i = 0; i < p->steps.count; i++)
         for (int32_t k = 0; s->root[i] != HTI_NOWHERE && k < p->steps.at[i].inputs; k++) {
-            const int32_t maker = s->maker[hti_read_by(p, &p->steps.at[i], k)];
+            const int32_t maker = s->piece[hti_read_by(p, &p->steps.at[i], k)].maker;
             if (maker != HTI_NOWHERE && s->root[maker] != HTI_NOWHERE) s->root[part_of(s, maker)] = part_of(s, i);
         }
     for (int32_t i = 0; i < p->steps.count; i++) {
         const hti_step *step = &p->steps.at[i];
         if (s->root[i] == HTI_NOWHERE) continue;
         const int32_t part = part_of(s, i), made = hti_made_by(p, step);
-        if (s->at_end[made]) s->saved[part] += (double)p->buffers.at[made].bytes;
+        if (s->piece[made].at_end) s->saved[part] += (double)p->buffers.at[made].bytes;
         for (int32_t k = 0; k < step->inputs; k++) {
-            const int32_t read = hti_read_by(p, step, k), maker = s->maker[read];
-            if (maker == HTI_NOWHERE || s->root[maker] != HTI_NOWHERE || s->counted[read] == part) continue;
-            s->counted[read] = part;
-            s->saved[part] -= (double)p->buffers.at[read].bytes;
+            const int32_t buffer = hti_read_by(p, step, k);
+            piece *read = &s->piece[buffer];
+            if (read->maker == HTI_NOWHERE || s->root[read->maker] != HTI_NOWHERE || read->counted == part) continue;
+            read->counted = part;
+            s->saved[part] -= (double)p->buffers.at[buffer].bytes;
         }
     }
 }
@@ -81,15 +87,12 @@ int32_t hti_steps_last(ht_program *p, const bool *last)
 
 ht_status hti_plan_late(ht_program *p, ht_error *error)
 {
-    const int32_t buffers = p->buffers.count + 1, steps = p->steps.count + 1;
+    const int32_t steps = p->steps.count + 1;
     hti_arena arena = {0};
-    sorter s = {.p = p, .maker = hti_arena_array(&arena, buffers, sizeof *s.maker),
-                .early = hti_arena_array(&arena, buffers, sizeof *s.early),
-                .at_end = hti_arena_array(&arena, buffers, sizeof *s.at_end),
-                .counted = hti_arena_array(&arena, buffers, sizeof *s.counted),
-                .root = hti_arena_array(&arena, steps, sizeof *s.root), .saved = hti_arena_array(&arena, steps, sizeof *s.saved)};
-    bool *late = hti_arena_array(&arena, steps, sizeof *late);
-    bool fits = s.maker && s.early && s.at_end && s.counted && s.root && s.saved && late;
+    sorter s = {.p = p, .piece = hti_arena_array(&arena, p->buffers.count + 1, sizeof *s.piece)};
+    s.root = hti_arena_array(&arena, steps, sizeof *s.root);
+    s.saved = hti_arena_array(&arena, steps, sizeof *s.saved);
+    bool *late = hti_arena_array(&arena, steps, sizeof *late), fits = s.piece && s.root && s.saved && late;
     if (fits) {
         mark(&s);
         weigh(&s);

@@ -59,17 +59,6 @@ hti_tensor hti_described(const hti_value *value)
 
 /* ---- marks ---- */
 
-static bool cheap(const hti_op *op)
-{
-    switch (op->id) {
-    case HTI_OP_stop: case HTI_OP_affine: case HTI_OP_add: case HTI_OP_sub: case HTI_OP_mul: case HTI_OP_square:
-    case HTI_OP_leaky_relu: case HTI_OP_leaky_gate: case HTI_OP_positive: case HTI_OP_abs: case HTI_OP_greater:
-    case HTI_OP_where:
-        return true;
-    default: return false;
-    }
-}
-
 /* Whether a step reads input k as groups read: dense, with the step, or as a sum that a group can make. */
 static bool reads_in_group(const finder *f, const hti_step *step, int32_t k)
 {
@@ -130,7 +119,7 @@ static void mark_lazy(finder *f, int32_t index)
 {
     const hti_step *step = step_of(f, index);
     hti_space s;
-    if (!hti_space_of(f->program, step, &s) || s.count < LAZY_LEAST || !cheap(step->op)) return;
+    if (!hti_space_of(f->program, step, &s) || s.count < LAZY_LEAST || !step->op->light) return;
     hti_lazy *l = &f->lazy[value_of(f->program, step->out)->buffer];
     if (l->stuck || l->last == HTI_NOWHERE) return;
     l->ops = 1;

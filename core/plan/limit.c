@@ -177,12 +177,13 @@ static size_t next_budget(const search *s)
 
 #define SIZE_TEXT 32
 
+/* Rounded up: a limit of so much is no smaller. */
 static const char *size_text(size_t bytes, char text[SIZE_TEXT])
 {
-    const double size = (double)bytes;
-    if (size < 1e5) snprintf(text, SIZE_TEXT, "%zu bytes", bytes);
-    else if (size < 1e10) snprintf(text, SIZE_TEXT, "%.1f MB", size * 1e-6);
-    else snprintf(text, SIZE_TEXT, "%.1f GB", size * 1e-9);
+    if (bytes < 100000) snprintf(text, SIZE_TEXT, "%zu bytes", bytes);
+    else if (bytes < 10000000) snprintf(text, SIZE_TEXT, "%zu kB", (bytes + 999) / 1000);
+    else if (bytes < 10000000000) snprintf(text, SIZE_TEXT, "%.1f MB", (double)((bytes + 99999) / 100000) * 0.1);
+    else snprintf(text, SIZE_TEXT, "%.1f GB", (double)((bytes + 99999999) / 100000000) * 0.1);
     return text;
 }
 
@@ -215,7 +216,7 @@ static ht_status refuse(const ht_program *p, size_t limit, ht_error *error)
                  size_text(buffer->bytes, size));
     }
     char needed[SIZE_TEXT], given[SIZE_TEXT];
-    return ht_fail(error, HT_ENOMEM, "program: needs %s by the smallest plan found, which computes much again; the limit is %s; "
+    return ht_fail(error, HT_ENOMEM, "program: needs %s by a plan that computes much again; the limit is %s; "
                    "the peak is at %.70s: %s \"%.40s\"; the largest there: %.200s; raise the limit, or take a smaller "
                    "batch or image",
                    size_text(p->facts.arena_bytes, needed), size_text(limit, given), step->where, hti_step_name(step),
@@ -224,17 +225,31 @@ static ht_status refuse(const ht_program *p, size_t limit, ht_error *error)
 
 /* ---- the search ---- */
 
-static ht_status find_budget(search *s, ht_error *error)
+static ht_status try_budgets(search *s, size_t budget, ht_error *error)
 {
     hti_recomputation found;
-    size_t budget = s->limit;
     for (int32_t trial = 0; trial < TRIALS && budget > 0; trial++) {
         if (try_budget(s, budget, &found, error) != HT_OK) return error->status;
         judge(s, &found);
         budget = next_budget(s);
     }
-    budget = s->best > 0 ? s->best : s->least > 0 ? s->least : SIZE_MAX; /* with SIZE_MAX nothing is computed again */
-    return budget != s->tried ? try_budget(s, budget, &found, error) : HT_OK;
+    return HT_OK;
+}
+
+static ht_status find_budget(search *s, ht_error *error)
+{
+    hti_recomputation found;
+    search any = *s; /* for the smallest arena, by the same trials whatever the limit: what a refusal names can be kept */
+    any.limit = 0;
+    ht_status status = try_budgets(s, s->limit, error);
+    if (status == HT_OK && s->best == 0) {
+        status = try_budgets(&any, any.too_large / 2, error);
+        s->tried = any.tried;
+        s->least = any.least;
+        if (any.least > 0 && any.least_arena <= s->limit) s->best = any.least;
+    }
+    const size_t budget = s->best > 0 ? s->best : s->least > 0 ? s->least : SIZE_MAX; /* SIZE_MAX: nothing is computed again */
+    return status == HT_OK && budget != s->tried ? try_budget(s, budget, &found, error) : status;
 }
 
 ht_status hti_plan_within(ht_program *p, size_t limit, ht_error *error)

@@ -128,6 +128,76 @@ for text in sys.stdin:
 """
 
 
+UNET_PEER = """#!{python}
+import json, math, struct, sys
+word = dict(zip(sys.argv[2::2], sys.argv[3::2]))
+width, depth, size, batch = (int(word["--" + k]) for k in ("width", "depth", "size", "batch"))
+if word["--what"] == {silent!r}:
+    sys.exit("nothing to say")
+shapes = {{"batch.image": (batch, 3, size, size), "batch.mask": (batch, 1, size, size)}}
+def twice(at, into, out):
+    for j, n in enumerate((into, out)):
+        shapes.update({{f"S.{{at}}.conv{{j}}.weight": (out, n, 3, 3), f"S.{{at}}.norm{{j}}.weight": (out,),
+                       f"S.{{at}}.norm{{j}}.bias": (out,)}})
+for i in range(depth + 1):
+    twice(f"down{{i}}", width << i - 1 if i else 3, width << i)
+for i in range(depth):
+    twice(f"level{{i}}", 2 * width << i, width << i)
+    shapes.update({{f"S.level{{i}}.up.weight": (2 * width << i, width << i, 2, 2), f"S.level{{i}}.up.bias": (width << i,)}})
+shapes.update({{"S.head.weight": (1, width, 1, 1), "S.head.bias": (1,)}})
+shapes.update({{"V" + k[1:]: v for k, v in list(shapes.items()) if k[0] == "S"}})
+if "--save-state" in word:
+    header, at, numbers = {{}}, 0, []
+    for name, shape in shapes.items():
+        count = math.prod(shape)
+        header[name] = {{"dtype": "F32", "shape": shape, "data_offsets": [at, at + 4 * count]}}
+        at += 4 * count
+        numbers += [(i * 37 % 101 - 30) / 200 for i in range(count)]
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with open(word["--save-state"], "wb") as f:
+        f.write(struct.pack("<Q", len(text)) + text + struct.pack(f"<{{len(numbers)}}f", *numbers))
+known = {known}
+print(json.dumps({{"seconds": 1.0, "torch": "none", **known.get(word["--what"], {{"loss": 0, "norm": 0}})}}))
+"""
+
+
+def works():
+    """The U-Net beside peers that are made here: what one work lacks, the others keep."""
+    with tempfile.TemporaryDirectory() as folder:
+        def against(known, silent=""):
+            path = os.path.join(folder, "python")
+            with open(path, "w") as f:
+                f.write(UNET_PEER.format(python=sys.executable, known=known, silent=silent))
+            os.chmod(path, 0o755)
+            code, out, said = run(HYPERGRADIENT, *TINY, "--model", "unet", "--width=3", "--states", "1", "--vs-torch=" + path,
+                                  "--peer", path, "--peer-limit", "20", "--json")
+            return code, json.loads(out).get("works", {}) if out else {}, out + said
+
+        code, seen, said = against({})
+        result(code == 1 and len(seen) == 4 and said.count(": no ratio: no setting") == 4
+               and all(w["ratio_median"] is None and w["ours_seconds"] > 0 and "no setting" in w["problem"]
+                       and not any(s["agrees"] for s in w["peer_settings"]) for w in seen.values()),
+               "a peer that computes something else: no ratio of any, and exit 1", said)
+        names = {"step": "step", "gradient": "gradient", "hvp": "hvp, reverse over reverse"}
+        known = {k: {m: seen.get(name, {}).get(m) for m in ("loss", "norm")} for k, name in names.items()}
+        code, seen, said = against(known)
+        result(code == 0 and len(seen) == 4 and all(w["ratio_median"] > 0 and "problem" not in w for w in seen.values()),
+               "one that computes the same: ratios of all", said)
+        code, seen, said = against({k: v for k, v in known.items() if k != "hvp"})
+        lacks = [k for k, w in seen.items() if w["ratio_median"] is None]
+        result(code == 1 and len(seen) == 4 and lacks == ["hvp, reverse over reverse", "hvp, forward over reverse"]
+               and said.count("no ratio") == 2, "without products that agree: the others' ratios stay", said)
+        code, seen, said = against(known, "hvp")
+        lacks = {k: w.get("problem", "") for k, w in seen.items() if w["ratio_median"] is None}
+        result(code == 1 and len(seen) == 4 and len(lacks) == 2 and all("nothing to say" in p for p in lacks.values())
+               and all(seen[k]["ours_seconds"] > 0 and len(seen[k]["peer_settings"]) == 5 for k in lacks)
+               and said.count("no ratio") == 2, "without an answer on products: ours stays, and what the peer said", said)
+        if seen:
+            tabled({"works": seen, "options": {"size": 32, "batch": 2, "width": 3},
+                    "machine": {"processor": "one", "threads": 1, "load_before": 0}}, "No ratio of hvp, forward over reverse")
+
+
 def pairs():
     """bench_ops beside peers that are made here, which know one operation."""
     with tempfile.TemporaryDirectory() as folder:
@@ -184,6 +254,7 @@ def refusals():
 rounds()
 hypergradients()
 operations()
+works()
 pairs()
 refusals()
 tap.done()

