@@ -2,7 +2,7 @@
  * Pointwise steps that only outputs and commits wait for are computed last, where that keeps less in memory. commit.c puts
  * most of an optimiser's updates there after fusing; here they stand there before, so that recompute.c, which walks steps
  * that are not fused yet, sees how long their gradients live. Steps that hang together by their results move together.
- * Small sums come early instead, behind what they sum. It costs nothing and changes no number.
+ * Before that sums are gathered where what they sum is made. It costs nothing and changes no number.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -79,26 +79,38 @@ int32_t hti_steps_last(ht_program *p, const bool *last)
     return first;
 }
 
+static bool is_small(const ht_program *p, int32_t value)
+{
+    const hti_value *v = &p->values.at[value];
+    return (size_t)ht_shape_count(v->shape) * ht_dtype_bytes(v->dtype) < HTI_WORTH_AGAIN;
+}
+
 /*
- * Small sums stand right behind the step whose result they sum: the group that makes it then makes them all, and does not
- * end where the first of them is read. root, place: room by step; maker: by buffer. False without memory.
+ * Steps from small values to small ones go right before the first that reads their results, and small sums of large values
+ * right behind the step that makes these: then one group makes all of its sums, since nothing reads one before the last is
+ * made. place: room by step, with `by`, the step that a step goes to; maker, reader: by buffer. False without memory.
  */
-static bool sum_early(ht_program *p, int32_t *root, int32_t *place, int32_t *maker)
+static bool gather_sums(ht_program *p, int32_t *place, int32_t *by, int32_t *maker, int32_t *reader)
 {
     hti_step *sorted = calloc((size_t)p->steps.count + 1, sizeof *sorted);
     if (!sorted) return false;
-    for (int32_t b = 0; b < p->buffers.count; b++) maker[b] = HTI_NOWHERE;
-    for (int32_t s = 0; s < p->steps.count; s++) {
+    for (int32_t b = 0; b < p->buffers.count; b++) maker[b] = reader[b] = HTI_NOWHERE;
+    for (int32_t s = 0; s < p->steps.count; s++) maker[hti_made_by(p, &p->steps.at[s])] = s;
+    for (int32_t s = p->steps.count - 1; s >= 0; s--) {
         const hti_step *step = &p->steps.at[s];
-        const int32_t made = hti_made_by(p, step);
-        const bool sum = step->kind == HTI_STEP_OP && step->op->id == HTI_OP_sum_to;
-        const int32_t from = sum && p->buffers.at[made].bytes < HTI_WORTH_AGAIN ? maker[hti_read_by(p, step, 0)] : HTI_NOWHERE;
-        root[s] = from == HTI_NOWHERE ? s : root[from];
-        maker[made] = s;
-        place[root[s] + 1]++;
+        bool small = step->kind == HTI_STEP_OP && is_small(p, step->out), from_small = small;
+        for (int32_t k = 0; k < step->inputs; k++) from_small = from_small && is_small(p, step->in[k]);
+        const int32_t to = from_small ? reader[hti_made_by(p, step)]
+                           : small && step->op->id == HTI_OP_sum_to ? maker[hti_read_by(p, step, 0)] : HTI_NOWHERE;
+        by[s] = to == HTI_NOWHERE ? s : to;
+        place[by[s] + 1]++;
+        for (int32_t k = 0; k < step->inputs; k++) {
+            int32_t *first = &reader[hti_read_by(p, step, k)];
+            if (*first == HTI_NOWHERE || by[s] < *first) *first = by[s];
+        }
     }
     for (int32_t s = 0; s < p->steps.count; s++) place[s + 1] += place[s];
-    for (int32_t s = 0; s < p->steps.count; s++) sorted[place[root[s]]++] = p->steps.at[s];
+    for (int32_t s = 0; s < p->steps.count; s++) sorted[place[by[s]]++] = p->steps.at[s];
     free(p->steps.at);
     p->steps.at = sorted;
     p->steps.room = p->steps.count;
@@ -117,7 +129,7 @@ ht_status hti_plan_late(ht_program *p, ht_error *error)
     bool *late = hti_arena_array(&arena, steps, sizeof *late);
     int32_t *place = hti_arena_array(&arena, steps, sizeof *place);
     bool fits = s.maker && s.early && s.at_end && s.counted && s.root && s.saved && late && place;
-    fits = fits && sum_early(p, s.root, place, s.maker);
+    fits = fits && gather_sums(p, place, s.root, s.maker, s.counted);
     if (fits) {
         mark(&s);
         weigh(&s);
