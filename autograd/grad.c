@@ -145,6 +145,7 @@ ht_vars ht_stop_all_(ht_vars x, const char *where)
     if (x.count < 1 || !x.at[0].tape) return hti_empties(NULL, x);
     ht_tape *tape = x.at[0].tape;
     ht_var *stopped = hti_arena_array(&tape->arena, x.count, sizeof *stopped);
+    if (!stopped) ht_tape_fail(tape, where, HT_ENOMEM, "stop_all: the system gave no memory");
     if (!stopped) return hti_empties(tape, x);
     for (int32_t i = 0; i < x.count; i++) stopped[i] = ht_stop_(x.at[i], where);
     return ht_vars_new(tape, stopped, x.names, x.count);

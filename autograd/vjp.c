@@ -56,6 +56,7 @@ ht_vars ht_vjp_(ht_vars outputs, ht_vars cotangents, ht_vars inputs, const char 
         hti_scope_swap(tape, scope);
     }
     ht_var *found = hti_arena_array(&tape->arena, inputs.count, sizeof *found);
+    if (!found) ht_tape_fail(tape, where, HT_ENOMEM, "vjp: the system gave no memory");
     for (int32_t i = 0; found && i < inputs.count; i++) {
         ht_var x = inputs.at[i], g = walk.value[x.id];
         if (!ht_ok(g)) g = ht_fill_(tape, 0, ht_var_shape(x), where);

@@ -114,9 +114,43 @@ static ht_status shape_pad(const hti_call *call, hti_spec *out, ht_error *error)
                    ht_shape_text(in, a), ht_shape_text(at->start, b), ht_shape_text(at->size, c));
 }
 
-static ht_var at_block(hti_op_id op, ht_var x, ht_shape start, ht_shape size, const char *where)
+/* So many factors within one another change places with a block. */
+#define FACTORS 6
+
+/* The input of a product that repeats along all axes of which a block is but a part; -1 without one. */
+static int32_t constant_input(const hti_call *product, ht_shape size)
+{
+    const ht_shape whole = ht_var_shape(product->self);
+    for (int32_t k = 0; k < 2; k++) {
+        bool repeats = hti_is(product->in[k], HTI_OP_broadcast_to);
+        for (int32_t i = 0; i < whole.rank && repeats; i++)
+            repeats = size.dim[i] == whole.dim[i] || ht_var_shape(hti_node_of(product->in[k])->in[0]).dim[i] == 1;
+        if (repeats) return k;
+    }
+    return -1;
+}
+
+/*
+ * Slices and pads change places with factors, pads with sums too: what is computed is then over the larger space, or from the
+ * smaller one, and what was cut out of one value and goes back to its place is in one space with it. A pad of a slice reads
+ * numbers where they are.
+ */
+static ht_var at_block(hti_op_id op, ht_var x, ht_shape start, ht_shape size, int32_t most, const char *where)
 {
     hti_block_attributes a;
+    const bool fits = most > 0 && ht_ok(x) && start.rank == size.rank && size.rank == ht_var_shape(x).rank;
+    const hti_call call = fits ? hti_call_of(x) : (hti_call){0};
+    const hti_op_id id = fits ? call.op->id : HTI_OPS;
+    const int32_t constant = id == HTI_OP_mul ? constant_input(&call, size) : -1;
+    const bool scaled = id == HTI_OP_affine && ((const hti_affine_attributes *)call.attributes)->term == 0;
+    const bool summed = op == HTI_OP_pad && (id == HTI_OP_add || id == HTI_OP_sub);
+    if (scaled || summed || constant >= 0) {
+        const ht_var part = at_block(op, call.in[constant == 0], start, size, most - 1, where);
+        if (scaled) return ht_scale_(part, ((const hti_affine_attributes *)call.attributes)->factor, where);
+        if (constant >= 0) return ht_mul_(part, hti_node_of(call.in[constant])->in[0], where);
+        const ht_var other = at_block(op, call.in[1], start, size, most - 1, where);
+        return id == HTI_OP_add ? ht_add_(part, other, where) : ht_sub_(part, other, where);
+    }
     memset(&a, 0, sizeof a);
     hti_shape_put(&a.start, start);
     hti_shape_put(&a.size, size);
@@ -126,13 +160,13 @@ static ht_var at_block(hti_op_id op, ht_var x, ht_shape start, ht_shape size, co
 /* pad: zeros around the cotangent */
 static ht_var transpose_slice(const hti_call *call, int32_t input, ht_var cotangent)
 {
-    return at_block(HTI_OP_pad, cotangent, block(call)->start, hti_in_shape(call, input), call->where);
+    return at_block(HTI_OP_pad, cotangent, block(call)->start, hti_in_shape(call, input), FACTORS, call->where);
 }
 
 /* slice: the block that was padded */
 static ht_var transpose_pad(const hti_call *call, int32_t input, ht_var cotangent)
 {
-    return at_block(HTI_OP_slice, cotangent, block(call)->start, hti_in_shape(call, input), call->where);
+    return at_block(HTI_OP_slice, cotangent, block(call)->start, hti_in_shape(call, input), FACTORS, call->where);
 }
 
 ht_var ht_slice_(ht_var x, ht_shape start, ht_shape size, const char *where)
@@ -142,7 +176,7 @@ ht_var ht_slice_(ht_var x, ht_shape start, ht_shape size, const char *where)
         for (int32_t i = 0; i < start.rank; i++) whole = whole && start.dim[i] == 0;
         if (whole) return x;
     }
-    return at_block(HTI_OP_slice, x, start, size, where);
+    return at_block(HTI_OP_slice, x, start, size, FACTORS, where);
 }
 
 ht_var ht_pad_(ht_var x, ht_shape before, ht_shape after, const char *where)
@@ -157,7 +191,7 @@ ht_var ht_pad_(ht_var x, ht_shape before, ht_shape after, const char *where)
     }
     if (ht_ok(x) && zero && before.rank == in.rank && after.rank == in.rank) return x;
     if (after.rank != in.rank) size.rank = after.rank;
-    return at_block(HTI_OP_pad, x, before, size, where);
+    return at_block(HTI_OP_pad, x, before, size, FACTORS, where);
 }
 
 /* ---- concat ---- */

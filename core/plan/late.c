@@ -1,8 +1,8 @@
 /*
  * Pointwise steps that only outputs and commits wait for are computed last, where that keeps less in memory. commit.c puts
  * most of an optimiser's updates there after fusing; here they stand there before, so that recompute.c, which walks steps
- * that are not fused yet, sees how long their gradients live. Steps that hang together by their results move together. It
- * costs nothing and changes no number.
+ * that are not fused yet, sees how long their gradients live. Steps that hang together by their results move together.
+ * Before that sums are gathered where what they sum is made. It costs nothing and changes no number.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -85,6 +85,44 @@ int32_t hti_steps_last(ht_program *p, const bool *last)
     return first;
 }
 
+static bool is_small(const ht_program *p, int32_t value)
+{
+    const hti_value *v = &p->values.at[value];
+    return (size_t)ht_shape_count(v->shape) * ht_dtype_bytes(v->dtype) < HTI_WORTH_AGAIN;
+}
+
+/*
+ * Steps from small values to small ones go right before the first that reads their results, and small sums of large values
+ * right behind the step that makes these: then one group makes all of its sums, since nothing reads one before the last is
+ * made. place: room by step, with `by`, the step that a step goes to; maker, reader: by buffer. False without memory.
+ */
+static bool gather_sums(ht_program *p, int32_t *place, int32_t *by, int32_t *maker, int32_t *reader)
+{
+    hti_step *sorted = calloc((size_t)p->steps.count + 1, sizeof *sorted);
+    if (!sorted) return false;
+    for (int32_t b = 0; b < p->buffers.count; b++) maker[b] = reader[b] = HTI_NOWHERE;
+    for (int32_t s = 0; s < p->steps.count; s++) maker[hti_made_by(p, &p->steps.at[s])] = s;
+    for (int32_t s = p->steps.count - 1; s >= 0; s--) {
+        const hti_step *step = &p->steps.at[s];
+        bool small = step->kind == HTI_STEP_OP && is_small(p, step->out), from_small = small;
+        for (int32_t k = 0; k < step->inputs; k++) from_small = from_small && is_small(p, step->in[k]);
+        const int32_t to = from_small ? reader[hti_made_by(p, step)]
+                           : small && step->op->id == HTI_OP_sum_to ? maker[hti_read_by(p, step, 0)] : HTI_NOWHERE;
+        by[s] = to == HTI_NOWHERE ? s : to;
+        place[by[s] + 1]++;
+        for (int32_t k = 0; k < step->inputs; k++) {
+            int32_t *first = &reader[hti_read_by(p, step, k)];
+            if (*first == HTI_NOWHERE || by[s] < *first) *first = by[s];
+        }
+    }
+    for (int32_t s = 0; s < p->steps.count; s++) place[s + 1] += place[s];
+    for (int32_t s = 0; s < p->steps.count; s++) sorted[place[by[s]]++] = p->steps.at[s];
+    free(p->steps.at);
+    p->steps.at = sorted;
+    p->steps.room = p->steps.count;
+    return true;
+}
+
 ht_status hti_plan_late(ht_program *p, ht_error *error)
 {
     const int32_t steps = p->steps.count + 1;
@@ -92,7 +130,12 @@ ht_status hti_plan_late(ht_program *p, ht_error *error)
     sorter s = {.p = p, .piece = hti_arena_array(&arena, p->buffers.count + 1, sizeof *s.piece)};
     s.root = hti_arena_array(&arena, steps, sizeof *s.root);
     s.saved = hti_arena_array(&arena, steps, sizeof *s.saved);
-    bool *late = hti_arena_array(&arena, steps, sizeof *late), fits = s.piece && s.root && s.saved && late;
+    bool *late = hti_arena_array(&arena, steps, sizeof *late);
+    int32_t *place = hti_arena_array(&arena, steps, sizeof *place);
+    int32_t *maker = hti_arena_array(&arena, p->buffers.count + 1, sizeof *maker);
+    int32_t *reader = hti_arena_array(&arena, p->buffers.count + 1, sizeof *reader);
+    bool fits = s.piece && s.root && s.saved && late && place && maker && reader;
+    fits = fits && gather_sums(p, place, s.root, maker, reader);
     if (fits) {
         mark(&s);
         weigh(&s);

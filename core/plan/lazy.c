@@ -80,7 +80,8 @@ static void mark_reads(finder *f, int32_t *maker)
             hti_lazy *l = &f->lazy[value_of(f->program, step->in[k])->buffer];
             const int32_t made = maker[value_of(f->program, step->in[k])->buffer];
             l->last = s;
-            if (made == HTI_NOWHERE || step_of(f, made)->out != step->in[k] || !reads_in_group(f, step, k)) l->stuck = true;
+            l->stuck = l->stuck || made == HTI_NOWHERE || !reads_in_group(f, step, k) ||
+                       !hti_same_places(value_of(p, step_of(f, made)->out), value_of(p, step->in[k]));
         }
         if (step->out != HTI_NOWHERE) maker[value_of(f->program, step->out)->buffer] = s;
     }

@@ -33,17 +33,20 @@ static void mark(viewer *v)
     for (int32_t b = 0; b < p->buffers.count; b++) v->maker[b] = HTI_NOWHERE;
     for (int32_t s = 0; s < p->steps.count; s++)
         if (may_be_view(v, &p->steps.at[s])) v->maker[value_at(v, p->steps.at[s].out)->buffer] = s;
-    for (int32_t s = 0; s < p->steps.count; s++) {
+    for (int32_t i = 0; i < p->outputs; i++) read_otherwise(v, p->output_values[i]);
+    for (int32_t i = 0; i < p->commits.count; i++) read_otherwise(v, p->commits.at[i].value);
+    for (int32_t s = p->steps.count - 1; s >= 0; s--) { /* readers before what they read */
         const hti_step *step = &p->steps.at[s];
         hti_space space;
         for (int32_t k = 0; k < step->inputs; k++) {
             const int32_t maker = v->maker[value_at(v, step->in[k])->buffer];
             if (maker == HTI_NOWHERE) continue;
-            if (!hti_space_of(p, step, &space) || step->in[k] != p->steps.at[maker].out) read_otherwise(v, step->in[k]);
+            const bool put_back = step->op->id == HTI_OP_pad && p->steps.at[maker].op->id == HTI_OP_slice &&
+                                  v->maker[hti_made_by(p, step)] == s;
+            if ((!put_back && !hti_space_of(p, step, &space)) || step->in[k] != p->steps.at[maker].out)
+                read_otherwise(v, step->in[k]);
         }
     }
-    for (int32_t i = 0; i < p->outputs; i++) read_otherwise(v, p->output_values[i]);
-    for (int32_t i = 0; i < p->commits.count; i++) read_otherwise(v, p->commits.at[i].value);
 }
 
 /* The value that stands for the result of a step; HTI_NOWHERE without memory. */

@@ -45,6 +45,8 @@ typedef struct group_context {
     int64_t grain;      /* elements of a chunk */
     int32_t streams;
     const char *stream[HTI_GROUP_INPUTS]; /* dense inputs */
+    const char *ahead[HTI_GROUP_MEMBERS]; /* by member: what it asks for during a tile, as of the group's first one; NULL: nothing */
+    int64_t gap[HTI_GROUP_MEMBERS];       /* and another part so far behind; 0: none */
     bool past_cache[HTI_GROUP_MEMBERS];   /* by output */
     hti_row_sum sum;    /* of all sums, if there are any */
     int64_t eight;      /* elements of eight of their rows, or of a piece of a sum over all */
@@ -181,15 +183,16 @@ static void find_inputs(worker *w, int64_t at, int64_t n, bool first)
     }
 }
 
-/* What a member asks for while it computes: one or two parts of what the next tile, of n elements at `at`, reads, or none. */
-static void look_ahead(const group_context *c, int64_t at, int64_t n, int32_t member, hti_span *span)
+/* What a member asks for while it computes: one or two parts of what the next tile reads, or none. */
+static void plan_ahead(group_context *c)
 {
-    const int64_t part = n / HTI_BLOCK * HTI_LINE, bytes = n * c->bytes;
-    span->ahead = NULL;
-    if (c->streams == 0 || part == 0 || (member / c->streams + 1) * part > bytes) return;
-    const int64_t from = member / c->streams * part, gap = (c->group->members + c->streams - 1) / c->streams * part;
-    span->ahead = c->stream[member % c->streams] + at * c->bytes + from;
-    span->gap = from + gap + part <= bytes ? gap : 0;
+    const int64_t part = c->tile / HTI_BLOCK * HTI_LINE, bytes = c->tile * c->bytes;
+    for (int32_t m = 0; m < c->group->members && c->streams > 0; m++) {
+        const int64_t from = m / c->streams * part, gap = (c->group->members + c->streams - 1) / c->streams * part;
+        if (part == 0 || from + part > bytes) continue;
+        c->ahead[m] = c->stream[m % c->streams] + from;
+        c->gap[m] = from + gap + part <= bytes ? gap : 0;
+    }
 }
 
 /* The tile [at, at + n) of the chunk that begins at `chunk`; `ahead` more elements come in the next one. */
@@ -218,7 +221,8 @@ static void run_tile(worker *w, int64_t chunk, int64_t at, int64_t n, int64_t ah
         w->result[m] = (operand){to, 1};
         span->at[0] = to;
         span->n = n;
-        look_ahead(c, at + n, ahead, m, span);
+        span->ahead = c->ahead[m] && ahead == c->tile ? c->ahead[m] + (at + n) * c->bytes : NULL;
+        span->gap = c->gap[m];
         c->call[m].function(span);
         if (past) hti_write_past_cache(out, to, (size_t)(n * c->bytes));
         if (whole) add_sums(w, m, to - before * c->bytes, chunk, at - before - chunk, before + n, ahead == 0);
@@ -307,6 +311,7 @@ ht_status hti_cpu_group(const hti_group *group, int32_t threads)
     c.grain = grain < c.tile ? c.tile : grain / c.tile * c.tile;
     if (group->sums > 0) c.grain = c.sum.part * line;
     settle_forms(&c);
+    plan_ahead(&c);
     hti_parallel_for(threads, group->count, c.grain, run_chunk, &c);
     for (int32_t k = 0; k < group->sums && c.sum.parts > 1; k++)
         hti_row_sum_parts(group->dtype, &c.sum, group->sum[k].scratch, group->sum[k].output, threads);

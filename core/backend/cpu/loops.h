@@ -34,10 +34,12 @@
         int64_t begin_ = 0;                                                            \
         const char *ahead_ = span->ahead;                                              \
         const int64_t gap_ = span->gap;                                                \
-        for (; ahead_ && begin_ + HTI_BLOCK <= n; begin_ += HTI_BLOCK) {               \
-            __builtin_prefetch(ahead_, 0, 2);                                          \
-            if (gap_) __builtin_prefetch(ahead_ + gap_, 0, 2);                         \
-            ahead_ += HTI_LINE;                                                        \
+        for (; begin_ + HTI_BLOCK <= n; begin_ += HTI_BLOCK) {                         \
+            if (ahead_) {                                                              \
+                __builtin_prefetch(ahead_, 0, 2);                                      \
+                if (gap_) __builtin_prefetch(ahead_ + gap_, 0, 2);                     \
+                ahead_ += HTI_LINE;                                                    \
+            }                                                                          \
             _Pragma("omp simd")                                                        \
             for (int64_t i = begin_; i < begin_ + HTI_BLOCK; i++) __VA_ARGS__;         \
         }                                                                              \
