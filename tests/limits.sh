@@ -1,5 +1,5 @@
 #!/bin/sh
-# Sizes that keep the code readable: 600 lines in a file, 80 in a function, 130 characters in a line, 19,500 lines in core
+# Sizes that keep the code readable: 600 lines in a file, 80 in a function, 130 characters in a line, 20,600 lines in core
 # and autograd together; and no marks of unfinished work. Usage: limits.sh SOURCE_ROOT
 root=${1:?usage: limits.sh SOURCE_ROOT}
 cd "$root" || exit 1
@@ -52,7 +52,7 @@ result "nothing is marked unfinished" "$(grep -nE "\<(TO""DO|FIX""ME)\>" $source
 
 lines=$(find core autograd -type f \( -name '*.[ch]' -o -name '*.inl' -o -name '*.cu' -o -name '*.def' \) \
     -exec cat {} + 2>/dev/null | wc -l)
-result "core and autograd: $lines lines of 19,500" "$([ "$lines" -le 19500 ] || echo 'over the budget')"
+result "core and autograd: $lines lines of 20,600" "$([ "$lines" -le 20600 ] || echo 'over the budget')"
 
 echo "1..$number"
 exit $bad

@@ -1,7 +1,8 @@
 /*
  * The convolution kernels of the CPU backend: reads a call into one geometry, and asks the methods in turn who takes
  * it. What a method does is in conv_split.c, conv_split_weight.c, conv_winograd.c, conv_deep.c and conv_onednn.c (f32),
- * conv_gemm.c (f32 and f64) and conv_reference.c (anything). With HT_PRECISION_BF16 oneDNN is asked first, for f32 results of operands rounded to bf16.
+ * conv_gemm.c (f32 and f64) and conv_reference.c (anything). With HT_PRECISION_BF16 oneDNN is asked first, for f32 results
+ * of operands rounded to bf16.
  */
 #include "backend/cpu/conv.h"
 

@@ -1,7 +1,7 @@
 /*
  * Convolution and matrix product on the CPU: the four kernels of the backend's table, and the seam between them and
- * their methods (oneDNN direct or Winograd, products with the weights as they lie, im2col + GEMM, reference loops). A method
- * looks at a problem and takes it or leaves it.
+ * their methods (the matrix unit, oneDNN direct or Winograd, products with the weights as they lie, im2col + GEMM, reference
+ * loops). A method looks at a problem and takes it or leaves it.
  */
 #ifndef HTI_CPU_CONV_H
 #define HTI_CPU_CONV_H
