@@ -24,8 +24,10 @@ enum {
     PARTS = HTI_SPLIT_PARTS,
     MOST_KERNEL = 16,
     MOST_TAPS = 256,
-    LEAST_CHANNELS = 16,
-    LEAST_PLACES = 8,
+    LEAST_PLACES = 64,          /* over all images; below it, other methods gather as fast as they compute */
+    LEAST_PLACES_OF_MANY = 32,  /* where there are more taps than */
+    MANY_TAPS = 16,
+    LEAST_USES = 136,           /* of a number that is split, for x and y together */
     TAP = SIDE * SIDE + LANES,  /* numbers from the sums of one tap to those of the next: not to lie in one set of the cache */
     BAND_BYTES = 1 << 20,       /* of x, 32 channels of it: they stay in the second cache */
     SHARES = 8,                 /* of the places, each with sums of its own */
@@ -74,13 +76,23 @@ typedef struct weight_state {
 
 /* ---- planning ---- */
 
-static bool pays(const hti_conv_problem *p)
+static bool fits(const hti_conv_problem *p)
 {
     const hti_conv_frame *f = &p->frame;
     if (p->face != HTI_CONV_TO_WEIGHT || p->dtype != HT_F32 || !p->usual || p->direct || p->rounded || p->axes > 2) return false;
-    if (f->groups != 1 || f->kernel[1] > MOST_KERNEL || f->kernel[2] > MOST_KERNEL) return false;
-    if (f->channels < LEAST_CHANNELS || f->filters < LEAST_CHANNELS) return false;
-    return f->batch * f->out[1] * f->out[2] >= LEAST_PLACES;
+    return f->groups == 1 && f->kernel[1] <= MOST_KERNEL && f->kernel[2] <= MOST_KERNEL;
+}
+
+/* As measured against the other methods: splitting must be worth it, and blocks of 32 mostly full. */
+static bool pays(const weight_state *s)
+{
+    const hti_conv_frame *f = &s->frame;
+    const int64_t places = f->batch * f->out[1] * f->out[2], blocks = s->steps * s->channel_blocks * s->filter_blocks;
+    const double used = (double)places * (double)f->channels * (double)f->filters / ((double)blocks * SIDE * SIDE * SIDE);
+    const double of_x = (double)(f->filters * s->taps) / (double)(f->step[1] * f->step[2]);
+    const double of_y = (double)(f->channels * s->taps), uses = of_x * of_y / (of_x + of_y);
+    return s->taps > 1 && places >= (s->taps > MANY_TAPS ? LEAST_PLACES_OF_MANY : LEAST_PLACES) && used >= 0.625 &&
+           uses >= LEAST_USES;
 }
 
 static void find_reach(const hti_conv_frame *f, int32_t axis, bool own, int64_t out, reach *r)
@@ -236,7 +248,7 @@ static void cut_groups(weight_state *s, int32_t threads)
 
 static ht_status prepare_weight(const hti_conv_problem *p, void **own, hti_choice *choice)
 {
-    if (!pays(p) || !hti_split_runs()) return HT_EUNSUPPORTED;
+    if (!fits(p) || !hti_split_runs()) return HT_EUNSUPPORTED;
     const hti_conv_frame *f = &p->frame;
     const int64_t most_steps = f->batch * f->out[1] * ((f->out[2] + SIDE - 1) / SIDE);
     weight_state *s = calloc(1, sizeof *s + (size_t)most_steps * sizeof s->step[0]);
@@ -246,6 +258,10 @@ static ht_status prepare_weight(const hti_conv_problem *p, void **own, hti_choic
     s->channel_blocks = (f->channels + SIDE - 1) / SIDE;
     s->filter_blocks = (f->filters + SIDE - 1) / SIDE;
     choose_planes(s);
+    if (!pays(s)) {
+        free(s);
+        return HT_EUNSUPPORTED;
+    }
     s->sum_bytes = (size_t)(s->taps * TAP) * sizeof(float);
     const int64_t units = s->channel_blocks * s->filter_blocks;
     s->y_bytes = (size_t)(s->steps * s->filter_blocks * STEP);
