@@ -45,7 +45,7 @@ typedef struct group_context {
     int64_t grain;      /* elements of a chunk */
     int32_t streams;
     const char *stream[HTI_GROUP_INPUTS]; /* dense inputs */
-    const char *ahead[HTI_GROUP_MEMBERS]; /* by member: what it asks for during a tile, as of the first one; or NULL */
+    const char *ahead[HTI_GROUP_MEMBERS]; /* by member: what it asks for during a tile at offset 0; NULL: nothing */
     int64_t gap[HTI_GROUP_MEMBERS];       /* and another part so far behind; 0: none */
     bool past_cache[HTI_GROUP_MEMBERS];   /* by output */
     hti_row_sum sum;    /* of all sums, if there are any */
