@@ -264,16 +264,14 @@ static ht_status prepare_weight(const hti_conv_problem *p, void **own, hti_choic
     }
     s->sum_bytes = (size_t)(s->taps * TAP) * sizeof(float);
     const int64_t units = s->channel_blocks * s->filter_blocks;
-    s->y_bytes = (size_t)(s->steps * s->filter_blocks * STEP);
-    if ((size_t)(SHARES * units) * s->sum_bytes <= s->y_bytes) s->shares = SHARES;
+    if ((size_t)(SHARES * units) * s->sum_bytes <= (size_t)(s->steps * s->filter_blocks * STEP)) s->shares = SHARES;
     cut_bands(s);
     if (s->bands < 2 * SHARES && s->shares) {
         s->shares = 0;
         cut_bands(s);
     }
     if (!s->shares) cut_groups(s, p->threads);
-    const int64_t group = s->shares ? 0 : (s->filter_blocks + s->groups - 1) / s->groups;
-    s->kept = s->shares ? units : s->together && s->bands == 1 ? 1 : group;
+    s->kept = s->shares ? units : s->together && s->bands == 1 ? 1 : (s->filter_blocks + s->groups - 1) / s->groups;
     s->y_bytes = (size_t)((s->shares ? s->steps : s->bands / s->bands_of_image * s->image_steps) * s->filter_blocks * STEP);
     s->stage_bytes = hti_lines((size_t)(SIDE * s->taps) * sizeof(float));
     s->thread_bytes = s->x_bytes + s->stage_bytes + (s->shares ? s->y_bytes : s->sum_bytes * (size_t)s->kept);
@@ -412,7 +410,7 @@ typedef struct products {
 
 static void ask_ahead(soon *p, hti_split_pairs *block)
 {
-    const int32_t k = p->at[0] < p->end[0] ? 0 : 1;
+    const bool k = p->at[0] >= p->end[0];
     if (p->at[k] >= p->end[k]) return;
     block->ahead = p->at[k];
     block->each = p->lines;
