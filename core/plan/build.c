@@ -13,6 +13,9 @@ typedef struct builder {
     ht_program *program;
     const ht_tape *tape;
     const hti_node *node; /* the one at work: its place goes into the steps it needs */
+    const char *scope, *kept_scope; /* the last node's on the tape, and the program's copy of it */
+    int32_t *in;          /* values that the node reads */
+    hti_tensor *tensors;  /* as many, and its result */
     ht_error *error;
     bool short_of_memory;
 } builder;
@@ -103,7 +106,10 @@ static hti_step *new_step(builder *b, hti_step_kind kind, const int32_t *in, int
                        .scratch = HTI_NOWHERE, .packed = HTI_NOWHERE,
                        .packed_for = {HTI_NOWHERE, HTI_NOWHERE, HTI_NOWHERE}};
     step->where = b->node->where;
-    step->scope = hti_arena_text(&p->texts, b->node->scope ? b->node->scope : "");
+    if (b->scope != b->node->scope || !b->kept_scope) b->kept_scope = hti_arena_text(&p->texts, b->node->scope ? b->node->scope : "");
+    b->scope = b->node->scope;
+    b->short_of_memory = b->short_of_memory || !b->kept_scope;
+    step->scope = b->kept_scope;
     return step;
 }
 
@@ -275,8 +281,8 @@ static ht_status choose(builder *b, const hti_kernel *kernel, const void *attrib
                         int32_t out, hti_order order, hti_choice *choice)
 {
     ht_program *p = b->program;
-    hti_tensor *tensors = calloc((size_t)inputs + 1, sizeof *tensors);
-    if (!tensors) return ht_fail(b->error, HT_ENOMEM, "plan: the system gave no memory");
+    hti_tensor *const tensors = b->tensors;
+    if (!kernel->prepare && !kernel->flop) return HT_OK;
     for (int32_t k = 0; k < inputs; k++) tensors[k] = tensor_of(value_at(b, in[k]), input_order(kernel->order, order, k));
     tensors[inputs] = tensor_of(value_at(b, out), order);
     ht_status status = HT_OK;
@@ -296,7 +302,6 @@ static ht_status choose(builder *b, const hti_kernel *kernel, const void *attrib
         p->facts.bf16 += choice->rounds;
         if (kernel->order == HTI_CONV || kernel->order == HTI_CONV_WEIGHT) p->facts.convolution_flop += flop;
     }
-    free(tensors);
     return status;
 }
 
@@ -407,16 +412,10 @@ static int32_t build_node(builder *b, int32_t id)
     const hti_node *node = &b->tape->nodes[id];
     b->node = node;
     if (node->op->kind == HTI_LEAF) return leaf(b, node, id);
-    int32_t *in = calloc((size_t)node->inputs + 1, sizeof *in);
-    if (!in) {
-        b->short_of_memory = true;
-        return 0;
-    }
+    int32_t *const in = b->in;
     for (int32_t k = 0; k < node->inputs; k++) in[k] = b->program->node_value[node->in[k].id];
     int32_t value = node->op->alias ? alias(b, node, in[0]) : once(b, node, in);
-    if (value == HTI_NOWHERE) value = instruction(b, node, &node->spec, in);
-    free(in);
-    return value;
+    return value == HTI_NOWHERE ? instruction(b, node, &node->spec, in) : value;
 }
 
 /* ---- outputs and commits ---- */
@@ -484,6 +483,25 @@ static void mark_live(const ht_tape *tape, ht_vars outputs, bool *live)
         for (int32_t k = 0; live[id] && k < tape->nodes[id].inputs; k++) live[tape->nodes[id].in[k].id] = true;
 }
 
+/* Room for what is live: once for the largest node, and for lists that later passes lengthen by less than as much again. */
+static bool make_room(builder *b, const bool *live)
+{
+    ht_program *p = b->program;
+    int32_t inputs = 0, count = 0;
+    for (int32_t id = 1; id < b->tape->count; id++) {
+        count += live[id];
+        if (inputs < b->tape->nodes[id].inputs) inputs = b->tape->nodes[id].inputs;
+    }
+    if (count > INT32_MAX / 2) return false;
+    b->in = calloc((size_t)inputs + 1, sizeof *b->in);
+    b->tensors = calloc((size_t)inputs + 1, sizeof *b->tensors);
+    p->steps.room = p->values.room = p->buffers.room = 2 * count + 1;
+    p->steps.at = malloc((size_t)p->steps.room * sizeof *p->steps.at);
+    p->values.at = malloc((size_t)p->values.room * sizeof *p->values.at);
+    p->buffers.at = malloc((size_t)p->buffers.room * sizeof *p->buffers.at);
+    return b->in && b->tensors && p->steps.at && p->values.at && p->buffers.at;
+}
+
 ht_status hti_plan_build(ht_program *program, const ht_tape *tape, ht_vars outputs, ht_error *error)
 {
     builder b = {.program = program, .tape = tape, .node = &tape->nodes[0], .error = error};
@@ -493,6 +511,9 @@ ht_status hti_plan_build(ht_program *program, const ht_tape *tape, ht_vars outpu
     ht_error before = error ? *error : (ht_error){0};
     if (!b.short_of_memory) {
         mark_live(tape, outputs, live);
+        b.short_of_memory = !make_room(&b, live);
+    }
+    if (!b.short_of_memory) {
         retain_stores(&b);
     }
     program->facts.recorded = tape->count - 1;
@@ -505,6 +526,8 @@ ht_status hti_plan_build(ht_program *program, const ht_tape *tape, ht_vars outpu
     }
     if (!b.short_of_memory && error->status == before.status) finish(&b, outputs);
     free(live);
+    free(b.in);
+    free(b.tensors);
     free(program->node_value);
     program->node_value = NULL;
     if (b.short_of_memory) return ht_fail(error, HT_ENOMEM, "plan: the system gave no memory for the plan");

@@ -172,6 +172,8 @@ ht_status hti_plan_build(ht_program *program, const ht_tape *tape, ht_vars outpu
 ht_status hti_plan_views(ht_program *program, ht_error *error);
 /* Moves steps that nothing but outputs and commits waits for to the end, where that saves memory. */
 ht_status hti_plan_late(ht_program *program, ht_error *error);
+/* Puts the steps in an order, by the numbers that they have; `order` is used up. */
+void hti_steps_order(ht_program *program, int32_t *order);
 /* Steps that are marked go behind all others, each kind in its order; how many are not marked, or -1 without memory. */
 int32_t hti_steps_last(ht_program *program, const bool *last);
 /*
