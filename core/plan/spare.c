@@ -52,7 +52,6 @@ typedef struct sparer {
 } sparer;
 
 static hti_step *step_at(const sparer *s, int32_t place) { return &s->p->steps.at[s->order[place]]; }
-static bool in_arena(const sparer *s, int32_t b) { return s->maker[b] != HTI_NOWHERE && s->bytes[b] > 0; }
 
 /* ---- what lives where ---- */
 
@@ -108,22 +107,23 @@ static void find_lives(sparer *s)
     }
 }
 
-/* In registers of a group, or over its store. */
-static bool stays_inner(const sparer *s, int32_t b)
+/* In registers of a group, or over its store: what the step of a place makes. */
+static bool stays_inner(const sparer *s, int32_t place)
 {
-    const int32_t made = s->maker[b];
-    if (!s->light[s->order[made]]) return false;
-    if (s->kept[b] || s->last[b] == HTI_NOWHERE) return s->stored[b];
-    return s->heavy[s->last[b]] == s->heavy[made] && !s->coarse[b];
+    const int32_t b = s->made[s->order[place]], last = s->last[b];
+    if (!s->light[s->order[place]]) return false;
+    if (s->kept[b] || last == HTI_NOWHERE) return s->stored[b];
+    return s->heavy[last] == s->heavy[place] && !s->coarse[b];
 }
 
 /* The first place at which a result takes memory of its own: behind its step, if it may be written over an input. */
-static int32_t begins(const sparer *s, int32_t b)
+static int32_t begins(const sparer *s, int32_t place)
 {
-    const int32_t made = s->maker[b], n = s->order[made];
+    const int32_t n = s->order[place];
+    const size_t bytes = s->bytes[s->made[n]];
     for (int32_t k = s->first[n]; s->light[n] && k < s->first[n + 1]; k++)
-        if (s->last[s->reads[k]] == made && s->bytes[s->reads[k]] == s->bytes[b]) return made + 1;
-    return made;
+        if (s->last[s->reads[k]] == place && s->bytes[s->reads[k]] == bytes) return place + 1;
+    return place;
 }
 
 /* The place of the peak. */
@@ -132,10 +132,12 @@ static int32_t measure(sparer *s)
     int32_t peak = 0;
     find_lives(s);
     memset(s->live, 0, ((size_t)s->count + 2) * sizeof *s->live);
-    for (int32_t b = 0; b < s->p->buffers.count; b++) {
-        s->inner[b] = in_arena(s, b) && stays_inner(s, b);
-        if (!in_arena(s, b) || s->inner[b]) continue;
-        const int32_t first = begins(s, b), last = s->last[b] < s->maker[b] ? s->maker[b] : s->last[b];
+    for (int32_t i = 0; i < s->count; i++) {
+        const int32_t b = s->made[s->order[i]];
+        if (s->bytes[b] == 0) continue;
+        s->inner[b] = stays_inner(s, i);
+        if (s->inner[b]) continue;
+        const int32_t first = begins(s, i), last = s->last[b] < i ? i : s->last[b];
         if (first > last) continue;
         s->live[first] += s->bytes[b]; /* differences, which wrap around below zero and back */
         if (last < s->count) s->live[last + 1] -= s->bytes[b];
@@ -211,11 +213,11 @@ static double moved_by(const sparer *s, int32_t place, bool again)
 
 /* ---- choosing ---- */
 
-/* Whether a buffer lies idle at the peak and may be made again behind it. */
+/* Whether a buffer that is made before the peak lies idle there and may be made again behind it. */
 static bool consider(sparer *s, int32_t b, int32_t peak, choice *c)
 {
     const size_t least = s->live[peak] / GRAIN > HTI_WORTH_AGAIN ? s->live[peak] / GRAIN : HTI_WORTH_AGAIN;
-    if (!in_arena(s, b) || s->bytes[b] < least || s->maker[b] >= peak || s->last[b] <= peak || s->inner[b]) return false;
+    if (s->bytes[b] < least || s->last[b] <= peak || s->inner[b]) return false;
     const int32_t next = next_reader(s, b, peak);
     if (next == HTI_NOWHERE || next == peak) return false;
     *c = (choice){.buffer = b, .reader = next, .unread = next_reader(s, b, 0) == next};
@@ -351,7 +353,7 @@ static bool lower(sparer *s)
     const int32_t peak = measure(s);
     int32_t found = 0;
     size_t saved = 0;
-    for (int32_t b = 0; b < s->p->buffers.count; b++) found += consider(s, b, peak, &s->choices[found]);
+    for (int32_t i = 0; i < peak; i++) found += consider(s, s->made[s->order[i]], peak, &s->choices[found]);
     if (found > 0) qsort(s->choices, (size_t)found, sizeof *s->choices, worth_first);
     for (int32_t i = 0; i <= s->count; i++) s->before[i] = HTI_NOWHERE;
     for (int32_t i = 0; i < found && saved < s->live[peak] / PIECE && !s->short_of_memory; i++) {
