@@ -133,7 +133,7 @@ static void name_input(builder *b, const hti_node *node, int32_t id, int32_t val
 {
     hti_named_input *input = HTI_PUSH(b->program->inputs);
     const char *name = hti_arena_text(&b->program->texts, ((const hti_input_attributes *)node->attributes)->name);
-    if (input) *input = (hti_named_input){name, id, value};
+    if (input) *input = (hti_named_input){name, id, value, false};
     b->short_of_memory = b->short_of_memory || !input || !name;
 }
 
@@ -155,7 +155,6 @@ static int32_t leaf(builder *b, const hti_node *node, int32_t id)
     b->short_of_memory = b->short_of_memory || !memory;
     int32_t index = new_value(b, node->spec.dtype, node->spec.shape, HTI_ROW, buffer);
     if (b->short_of_memory) return 0;
-    memset(memory, 0, bytes);
     int64_t count = ht_shape_count(shape);
     const double *numbers = node->op->id == HTI_OP_fill ? &((const hti_fill_attributes *)node->attributes)->value : NULL;
     if (node->op->id == HTI_OP_constant) numbers = ((const hti_constant_attributes *)node->attributes)->numbers;
@@ -270,7 +269,7 @@ static void pack_inputs(builder *b, const hti_kernel *kernel, const hti_choice *
         step->kernel = kernel;
         step->packed = buffer;
         step->packed_input = k;
-        step->pack_state = choice->state;
+        step->choice = choice;
         *packing = (hti_packing){in[k], buffer, choice->packed_key[k]};
         packed_for[k] = buffer;
         p->facts.conversions++;
@@ -288,6 +287,7 @@ static ht_status choose(builder *b, const hti_kernel *kernel, const void *attrib
     ht_status status = HT_OK;
     ht_error error = {0};
     if (kernel->prepare) {
+        *choice = (hti_choice){.convolution = p->convolution, .precision = p->precision};
         const int64_t start = hti_nanoseconds();
         status = kernel->prepare(attributes, tensors, inputs, &tensors[inputs], p->threads, choice, &error);
         p->facts.prepare_seconds += (double)(hti_nanoseconds() - start) * 1e-9;
@@ -299,7 +299,7 @@ static ht_status choose(builder *b, const hti_kernel *kernel, const void *attrib
         double flop = kernel->flop(attributes, tensors, &tensors[inputs]);
         p->facts.flop += flop;
         p->facts.products++;
-        p->facts.bf16 += choice->rounds;
+        p->facts.bf16 += choice && choice->rounds;
         if (kernel->order == HTI_CONV || kernel->order == HTI_CONV_WEIGHT) p->facts.convolution_flop += flop;
     }
     return status;
@@ -332,16 +332,16 @@ static int32_t instruction(builder *b, const hti_node *node, const hti_spec *spe
         in[k] = dense(b, in[k], input_order(kernel->order, order, k));
     }
     void *attributes = hti_arena_take(&p->texts, node->op->attribute_bytes);
-    if (!attributes) b->short_of_memory = true;
+    hti_choice *choice = kernel->prepare ? hti_arena_take(&p->texts, sizeof *choice) : NULL;
+    if (!attributes || (kernel->prepare && !choice)) b->short_of_memory = true;
     if (b->short_of_memory) return 0;
     if (node->op->attribute_bytes) memcpy(attributes, node->attributes, node->op->attribute_bytes);
     int32_t out = new_value(b, spec->dtype, spec->shape, order, HTI_NOWHERE);
-    hti_choice choice = {.convolution = p->convolution, .precision = p->precision};
-    if (b->short_of_memory || choose(b, kernel, attributes, in, node->inputs, out, order, &choice) != HT_OK) return 0;
-    if (!keep_state(b, kernel, choice.state)) return 0;
-    int32_t packed_for[HTI_MAX_PACKED];
-    pack_inputs(b, kernel, &choice, in, node->inputs, packed_for);
-    int32_t scratch = choice.scratch_bytes ? new_buffer(b, choice.scratch_bytes, NULL) : HTI_NOWHERE;
+    if (b->short_of_memory || choose(b, kernel, attributes, in, node->inputs, out, order, choice) != HT_OK) return 0;
+    if (choice && !keep_state(b, kernel, choice->state)) return 0;
+    int32_t packed_for[HTI_MAX_PACKED] = {HTI_NOWHERE, HTI_NOWHERE, HTI_NOWHERE};
+    if (choice) pack_inputs(b, kernel, choice, in, node->inputs, packed_for);
+    int32_t scratch = choice && choice->scratch_bytes ? new_buffer(b, choice->scratch_bytes, NULL) : HTI_NOWHERE;
     hti_step *step = new_step(b, HTI_STEP_OP, in, node->inputs, out);
     if (!step) return 0;
     step->kernel = kernel;
