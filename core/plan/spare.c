@@ -130,6 +130,7 @@ static int32_t begins(const sparer *s, int32_t place)
 static int32_t measure(sparer *s)
 {
     int32_t peak = 0;
+    size_t live = 0, most = 0;
     find_lives(s);
     memset(s->live, 0, ((size_t)s->count + 2) * sizeof *s->live);
     for (int32_t i = 0; i < s->count; i++) {
@@ -142,9 +143,11 @@ static int32_t measure(sparer *s)
         s->live[first] += s->bytes[b]; /* differences, which wrap around below zero and back */
         if (last < s->count) s->live[last + 1] -= s->bytes[b];
     }
-    for (int32_t i = 1; i <= s->count; i++) {
-        s->live[i] += s->live[i - 1];
-        if (i < s->count && s->live[i] > s->live[peak]) peak = i;
+    for (int32_t i = 0; i < s->count; i++) {
+        s->live[i] = live += s->live[i];
+        if (live <= most) continue;
+        most = live;
+        peak = i;
     }
     return peak;
 }

@@ -55,10 +55,11 @@ typedef struct placed {
 static size_t find_place(const hti_buffer *b, const placed *at, int32_t count, int32_t *number)
 {
     const size_t bytes = hti_plan_rounded(b->bytes);
+    const int32_t first = b->first, last = b->last;
     size_t end = 0;
     int32_t i = 0;
     for (; i < count; i++) {
-        if (at[i].first > b->last || b->first > at[i].last) continue;
+        if (at[i].first > last || first > at[i].last) continue;
         if (at[i].offset >= end && at[i].offset - end >= bytes) break;
         if (at[i].end > end) end = at[i].end;
     }
