@@ -106,8 +106,7 @@ static hti_step *new_step(builder *b, hti_step_kind kind, const int32_t *in, int
                        .scratch = HTI_NOWHERE, .packed = HTI_NOWHERE,
                        .packed_for = {HTI_NOWHERE, HTI_NOWHERE, HTI_NOWHERE}};
     step->where = b->node->where;
-    if (b->scope != b->node->scope || !b->kept_scope) b->kept_scope = hti_arena_text(&p->texts, b->node->scope ? b->node->scope : "");
-    b->scope = b->node->scope;
+    if (b->scope != b->node->scope) b->kept_scope = hti_arena_text(&p->texts, b->scope = b->node->scope);
     b->short_of_memory = b->short_of_memory || !b->kept_scope;
     step->scope = b->kept_scope;
     return step;
@@ -483,19 +482,17 @@ static void mark_live(const ht_tape *tape, ht_vars outputs, bool *live)
         for (int32_t k = 0; live[id] && k < tape->nodes[id].inputs; k++) live[tape->nodes[id].in[k].id] = true;
 }
 
-/* Room for what is live: once for the largest node, and for lists that later passes lengthen by less than as much again. */
-static bool make_room(builder *b, const bool *live)
+/* For the largest node, and for lists that all passes seldom outgrow: memory that is not touched costs nothing. */
+static bool make_room(builder *b)
 {
     ht_program *p = b->program;
-    int32_t inputs = 0, count = 0;
-    for (int32_t id = 1; id < b->tape->count; id++) {
-        count += live[id];
+    int32_t inputs = 0;
+    for (int32_t id = 1; id < b->tape->count; id++)
         if (inputs < b->tape->nodes[id].inputs) inputs = b->tape->nodes[id].inputs;
-    }
-    if (count > INT32_MAX / 2) return false;
+    if (b->tape->count > INT32_MAX / 2) return false;
     b->in = calloc((size_t)inputs + 1, sizeof *b->in);
     b->tensors = calloc((size_t)inputs + 1, sizeof *b->tensors);
-    p->steps.room = p->values.room = p->buffers.room = 2 * count + 1;
+    p->steps.room = p->values.room = p->buffers.room = 2 * b->tape->count;
     p->steps.at = malloc((size_t)p->steps.room * sizeof *p->steps.at);
     p->values.at = malloc((size_t)p->values.room * sizeof *p->values.at);
     p->buffers.at = malloc((size_t)p->buffers.room * sizeof *p->buffers.at);
@@ -507,13 +504,10 @@ ht_status hti_plan_build(ht_program *program, const ht_tape *tape, ht_vars outpu
     builder b = {.program = program, .tape = tape, .node = &tape->nodes[0], .error = error};
     bool *live = calloc((size_t)tape->count, sizeof *live);
     program->node_value = calloc((size_t)tape->count, sizeof *program->node_value);
-    b.short_of_memory = !live || !program->node_value;
+    b.short_of_memory = !live || !program->node_value || !make_room(&b);
     ht_error before = error ? *error : (ht_error){0};
     if (!b.short_of_memory) {
         mark_live(tape, outputs, live);
-        b.short_of_memory = !make_room(&b, live);
-    }
-    if (!b.short_of_memory) {
         retain_stores(&b);
     }
     program->facts.recorded = tape->count - 1;

@@ -107,10 +107,9 @@ static ht_status set_input(ht_program *p, hti_named_input *input, const void *nu
 static void clear_inputs(ht_program *p)
 {
     for (int32_t i = 0; i < p->inputs.count; i++) {
-        const hti_named_input *input = &p->inputs.at[i];
-        if (input->set || input->value == HTI_NOWHERE) continue;
-        const hti_buffer *buffer = &p->buffers.at[p->values.at[input->value].buffer];
-        memset(buffer->fixed, 0, buffer->bytes);
+        const int32_t value = p->inputs.at[i].set ? HTI_NOWHERE : p->inputs.at[i].value;
+        const hti_buffer *buffer = value == HTI_NOWHERE ? NULL : &p->buffers.at[p->values.at[value].buffer];
+        if (buffer) memset(buffer->fixed, 0, buffer->bytes);
     }
 }
 

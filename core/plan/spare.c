@@ -405,7 +405,8 @@ static bool prepare(sparer *s, hti_arena *arena)
     const ht_program *p = s->p;
     const int32_t steps = p->steps.count + COPIES + 2, buffers = p->buffers.count + 2 * COPIES + 3;
     int32_t **const by_step[] = {&s->first, &s->made, &s->order, &s->sorted, &s->heavy, &s->before, &s->gone};
-    int32_t **const by_buffer[] = {&s->maker, &s->last, &s->readings, &s->mark}, **const by_reading[] = {&s->reads, &s->reader, &s->next};
+    int32_t **const by_buffer[] = {&s->maker, &s->last, &s->readings, &s->mark};
+    int32_t **const by_reading[] = {&s->reads, &s->reader, &s->next};
     bool **const flags[] = {&s->kept, &s->stored, &s->inner, &s->coarse}, fits = true;
     s->room = CHAIN * COPIES;
     for (int32_t n = 0; n < p->steps.count; n++) s->room += p->steps.at[n].inputs;

@@ -177,22 +177,18 @@ ht_vars ht_vars_join(ht_vars a, ht_vars b)
 
 /* ---- instructions ---- */
 
-static uint64_t mixed(uint64_t h, uint64_t word)
-{
-    h = (h ^ word) * UINT64_C(0x9E3779B97F4A7C15);
-    return h ^ h >> 32;
-}
+static uint64_t mixed(uint64_t a, uint64_t b) { return ((a ^ b) ^ (a ^ b) >> 32) * UINT64_C(0x9E3779B97F4A7C15); }
 
-/* Of whole words: only the table of this tape sees it. */
+/* By words: hti_hash, which goes by bytes, takes a tenth of the recording. */
 static uint64_t node_hash(const hti_op *op, const void *attributes, const ht_var *in, int32_t inputs)
 {
-    uint64_t h = mixed((uint64_t)op->id, op->attribute_bytes), word = 0;
-    for (size_t i = 0; i < op->attribute_bytes; i += sizeof word) {
-        const size_t left = op->attribute_bytes - i;
-        if (left < sizeof word) word = 0;
-        memcpy(&word, (const char *)attributes + i, left < sizeof word ? left : sizeof word);
+    const char *at = attributes;
+    uint64_t h = (uint64_t)op->id, word;
+    for (size_t i = 0; i + sizeof word <= op->attribute_bytes; i += sizeof word, at += sizeof word) {
+        memcpy(&word, at, sizeof word);
         h = mixed(h, word);
     }
+    if (op->attribute_bytes % sizeof word) h = hti_hash(h, at, op->attribute_bytes % sizeof word);
     for (int32_t k = 0; k < inputs; k++) h = mixed(h, (uint64_t)in[k].id);
     return h;
 }
