@@ -43,7 +43,6 @@ typedef struct sparer {
     int32_t *mark;                 /* the round in which a copy came to rely on it, or, negative, in which it was dropped */
     size_t *bytes;                 /* 0 of memory that is not the arena's */
     bool *kept, *stored, *inner;   /* by outputs or commits; by commits alone; likely to take no memory of its own */
-    bool *coarse;                  /* read by a step that is not pointwise */
     int32_t *then;                 /* by copy: the one behind it */
     choice *choices;
     int32_t chain[CHAIN], chained, copies, round, room;
@@ -93,17 +92,12 @@ static int32_t next_reader(const sparer *s, int32_t b, int32_t at)
 static void find_lives(sparer *s)
 {
     for (int32_t b = 0; b < s->p->buffers.count; b++) s->last[b] = s->kept[b] ? s->count : HTI_NOWHERE;
-    memset(s->coarse, 0, (size_t)s->p->buffers.count * sizeof *s->coarse);
     for (int32_t i = 0; i < s->count; i++) {
         const int32_t n = s->order[i];
-        const bool light = s->light[n];
         s->maker[s->made[n]] = i;
-        s->heavy[i + 1] = s->heavy[i] + !light;
-        for (int32_t k = s->first[n]; k < s->first[n + 1]; k++) {
-            const int32_t b = s->reads[k];
-            if (s->last[b] < i) s->last[b] = i;
-            if (!light) s->coarse[b] = true;
-        }
+        s->heavy[i + 1] = s->heavy[i] + !s->light[n];
+        for (int32_t k = s->first[n]; k < s->first[n + 1]; k++)
+            if (s->last[s->reads[k]] < i) s->last[s->reads[k]] = i;
     }
 }
 
@@ -113,7 +107,7 @@ static bool stays_inner(const sparer *s, int32_t place)
     const int32_t b = s->made[s->order[place]], last = s->last[b];
     if (!s->light[s->order[place]]) return false;
     if (s->kept[b] || last == HTI_NOWHERE) return s->stored[b];
-    return s->heavy[last] == s->heavy[place] && !s->coarse[b];
+    return s->heavy[last] == s->heavy[place] && s->light[s->order[last]];
 }
 
 /* The first place at which a result takes memory of its own: behind its step, if it may be written over an input. */
@@ -407,12 +401,12 @@ static bool prepare(sparer *s, hti_arena *arena)
     int32_t **const by_step[] = {&s->first, &s->made, &s->order, &s->sorted, &s->heavy, &s->before, &s->gone};
     int32_t **const by_buffer[] = {&s->maker, &s->last, &s->readings, &s->mark};
     int32_t **const by_reading[] = {&s->reads, &s->reader, &s->next};
-    bool **const flags[] = {&s->kept, &s->stored, &s->inner, &s->coarse}, fits = true;
+    bool **const flags[] = {&s->kept, &s->stored, &s->inner}, fits = true;
     s->room = CHAIN * COPIES;
     for (int32_t n = 0; n < p->steps.count; n++) s->room += p->steps.at[n].inputs;
     for (size_t i = 0; i < 7; i++) fits = (*by_step[i] = hti_arena_array(arena, steps, sizeof(int32_t))) && fits;
     for (size_t i = 0; i < 4; i++) fits = (*by_buffer[i] = hti_arena_array(arena, buffers, sizeof(int32_t))) && fits;
-    for (size_t i = 0; i < 4; i++) fits = (*flags[i] = hti_arena_array(arena, buffers, sizeof(bool))) && fits;
+    for (size_t i = 0; i < 3; i++) fits = (*flags[i] = hti_arena_array(arena, buffers, sizeof(bool))) && fits;
     for (size_t i = 0; i < 3; i++) fits = (*by_reading[i] = hti_arena_array(arena, s->room, sizeof(int32_t))) && fits;
     s->light = hti_arena_array(arena, steps, sizeof *s->light);
     s->live = hti_arena_array(arena, steps, sizeof *s->live);
