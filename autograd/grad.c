@@ -11,23 +11,19 @@
 
 #include "derive.h"
 
-/* Marks what depends on `input`, up to `last`: carried[] by derivative-carrying edges, any[] by edges of either sort. */
-static bool mark(ht_var input, int32_t last, bool **carried, bool **any)
+/* Marks what depends on `input`, up to `last`, by edges that carry derivatives or by any. NULL without memory. */
+static bool *mark(ht_var input, int32_t last, bool over_cuts)
 {
-    ht_tape *tape = input.tape;
-    *carried = calloc((size_t)tape->count, sizeof **carried);
-    *any = calloc((size_t)tape->count, sizeof **any);
-    if (!*carried || !*any) return false;
-    (*carried)[input.id] = (*any)[input.id] = true;
+    const ht_tape *tape = input.tape;
+    bool *marked = calloc((size_t)tape->count, sizeof *marked);
+    if (!marked) return NULL;
+    marked[input.id] = true;
     for (int32_t id = input.id + 1; id <= last; id++) {
         const hti_node *node = &tape->nodes[id];
-        for (int32_t k = 0; k < node->inputs; k++) {
-            int32_t from = node->in[k].id;
-            (*any)[id] |= (*any)[from];
-            (*carried)[id] |= (*carried)[from] && hti_carries(node->op, k);
-        }
+        for (int32_t k = 0; k < node->inputs; k++)
+            marked[id] |= marked[node->in[k].id] && (over_cuts || hti_carries(node->op, k));
     }
-    return true;
+    return marked;
 }
 
 /*
@@ -67,19 +63,17 @@ int ht_reaches(ht_var output, ht_var input, char *cut, size_t cut_bytes)
 {
     if (cut && cut_bytes) cut[0] = 0;
     if (!ht_ok(output) || !ht_ok(input) || output.tape != input.tape) return 0;
-    bool *carried = NULL, *any = NULL;
-    int reaches = 0;
-    if (mark(input, output.id, &carried, &any)) {
-        reaches = carried[output.id];
-        if (!reaches && cut && cut_bytes) {
-            bool once = true;
-            int32_t id = any[output.id] ? find_cut(output, carried, any, &once) : 0;
-            const hti_node *node = &input.tape->nodes[id];
-            if (id)
-                snprintf(cut, cut_bytes, "the path is cut at %s by %s%s", node->where, node->op->name,
-                         once ? "" : ", and again behind it");
-            else snprintf(cut, cut_bytes, "no path leads there at all");
-        }
+    bool *carried = mark(input, output.id, false), *any = NULL;
+    const bool reaches = carried && carried[output.id];
+    if (carried && !reaches && cut && cut_bytes) any = mark(input, output.id, true);
+    if (any) {
+        bool once = true;
+        int32_t id = any[output.id] ? find_cut(output, carried, any, &once) : 0;
+        const hti_node *node = &input.tape->nodes[id];
+        if (id)
+            snprintf(cut, cut_bytes, "the path is cut at %s by %s%s", node->where, node->op->name,
+                     once ? "" : ", and again behind it");
+        else snprintf(cut, cut_bytes, "no path leads there at all");
     }
     free(carried);
     free(any);

@@ -72,7 +72,7 @@ static void trace(const kit_step *a, const kit_step *b)
         if (memcmp(tx->data, ty->data, bytes) == 0) continue;
         char text[HT_SHAPE_TEXT];
         printf("# step %d, %s %s, differs: by %s and by %s, at %s in %s\n", (int)s, x->op->name, ht_shape_text(tx->shape, text),
-               x->choice.algorithm ? x->choice.algorithm : "its kernel", y->choice.algorithm ? y->choice.algorithm : "its kernel",
+               hti_algorithm(x) ? hti_algorithm(x) : "its kernel", hti_algorithm(y) ? hti_algorithm(y) : "its kernel",
                x->where, x->scope);
         return;
     }

@@ -374,6 +374,23 @@ static void test_texts(void)
     trainer_free(&t);
 }
 
+/* ---- inputs that nobody sets: zero, whatever their memory held before ---- */
+
+static void test_unset(void)
+{
+    ht_error error = {0};
+    double numbers[3] = {1, 2, 3}, sum[3] = {0};
+    ht_tape *tape = ht_tape_new(HT_F64);
+    ht_var x = ht_input(tape, "x", HT_SHAPE(3)), y = ht_input(tape, "y", HT_SHAPE(3)), z = ht_add(x, y);
+    ht_program *p = ht_compile(tape, device, ht_list(z), .error = &error);
+    for (int32_t i = 0; p && i < p->inputs.count; i++)
+        memset(p->buffers.at[p->values.at[p->inputs.at[i].value].buffer].fixed, 0x55, sizeof numbers);
+    bool fits = p && ht_set_named(p, "x", numbers, 3) == HT_OK && ht_run(p) == HT_OK && ht_get(p, z, sum, 3) == HT_OK;
+    tap_ok(fits && memcmp(sum, numbers, sizeof sum) == 0, "an input that nobody sets is zero");
+    ht_program_free(p);
+    ht_tape_free(tape);
+}
+
 /* ---- errors ---- */
 
 typedef ht_status (*mistake)(ht_program *p, ht_var x, ht_var y);
@@ -523,6 +540,7 @@ int main(void)
     test_in_place();
     test_odd();
     test_texts();
+    test_unset();
     test_mistakes();
     test_check();
     test_no_allocation();

@@ -13,6 +13,9 @@ typedef struct builder {
     ht_program *program;
     const ht_tape *tape;
     const hti_node *node; /* the one at work: its place goes into the steps it needs */
+    const char *scope, *kept_scope; /* the last node's on the tape, and the program's copy of it */
+    int32_t *in;          /* values that the node reads */
+    hti_tensor *tensors;  /* as many, and its result */
     ht_error *error;
     bool short_of_memory;
 } builder;
@@ -103,7 +106,9 @@ static hti_step *new_step(builder *b, hti_step_kind kind, const int32_t *in, int
                        .scratch = HTI_NOWHERE, .packed = HTI_NOWHERE,
                        .packed_for = {HTI_NOWHERE, HTI_NOWHERE, HTI_NOWHERE}};
     step->where = b->node->where;
-    step->scope = hti_arena_text(&p->texts, b->node->scope ? b->node->scope : "");
+    if (b->scope != b->node->scope) b->kept_scope = hti_arena_text(&p->texts, b->scope = b->node->scope);
+    b->short_of_memory = b->short_of_memory || !b->kept_scope;
+    step->scope = b->kept_scope;
     return step;
 }
 
@@ -127,7 +132,7 @@ static void name_input(builder *b, const hti_node *node, int32_t id, int32_t val
 {
     hti_named_input *input = HTI_PUSH(b->program->inputs);
     const char *name = hti_arena_text(&b->program->texts, ((const hti_input_attributes *)node->attributes)->name);
-    if (input) *input = (hti_named_input){name, id, value};
+    if (input) *input = (hti_named_input){name, id, value, false};
     b->short_of_memory = b->short_of_memory || !input || !name;
 }
 
@@ -149,7 +154,6 @@ static int32_t leaf(builder *b, const hti_node *node, int32_t id)
     b->short_of_memory = b->short_of_memory || !memory;
     int32_t index = new_value(b, node->spec.dtype, node->spec.shape, HTI_ROW, buffer);
     if (b->short_of_memory) return 0;
-    memset(memory, 0, bytes);
     int64_t count = ht_shape_count(shape);
     const double *numbers = node->op->id == HTI_OP_fill ? &((const hti_fill_attributes *)node->attributes)->value : NULL;
     if (node->op->id == HTI_OP_constant) numbers = ((const hti_constant_attributes *)node->attributes)->numbers;
@@ -264,7 +268,7 @@ static void pack_inputs(builder *b, const hti_kernel *kernel, const hti_choice *
         step->kernel = kernel;
         step->packed = buffer;
         step->packed_input = k;
-        step->pack_state = choice->state;
+        step->choice = choice;
         *packing = (hti_packing){in[k], buffer, choice->packed_key[k]};
         packed_for[k] = buffer;
         p->facts.conversions++;
@@ -275,13 +279,14 @@ static ht_status choose(builder *b, const hti_kernel *kernel, const void *attrib
                         int32_t out, hti_order order, hti_choice *choice)
 {
     ht_program *p = b->program;
-    hti_tensor *tensors = calloc((size_t)inputs + 1, sizeof *tensors);
-    if (!tensors) return ht_fail(b->error, HT_ENOMEM, "plan: the system gave no memory");
+    hti_tensor *const tensors = b->tensors;
+    if (!kernel->prepare && !kernel->flop) return HT_OK;
     for (int32_t k = 0; k < inputs; k++) tensors[k] = tensor_of(value_at(b, in[k]), input_order(kernel->order, order, k));
     tensors[inputs] = tensor_of(value_at(b, out), order);
     ht_status status = HT_OK;
     ht_error error = {0};
     if (kernel->prepare) {
+        *choice = (hti_choice){.convolution = p->convolution, .precision = p->precision};
         const int64_t start = hti_nanoseconds();
         status = kernel->prepare(attributes, tensors, inputs, &tensors[inputs], p->threads, choice, &error);
         p->facts.prepare_seconds += (double)(hti_nanoseconds() - start) * 1e-9;
@@ -293,10 +298,9 @@ static ht_status choose(builder *b, const hti_kernel *kernel, const void *attrib
         double flop = kernel->flop(attributes, tensors, &tensors[inputs]);
         p->facts.flop += flop;
         p->facts.products++;
-        p->facts.bf16 += choice->rounds;
+        p->facts.bf16 += choice && choice->rounds;
         if (kernel->order == HTI_CONV || kernel->order == HTI_CONV_WEIGHT) p->facts.convolution_flop += flop;
     }
-    free(tensors);
     return status;
 }
 
@@ -327,16 +331,16 @@ static int32_t instruction(builder *b, const hti_node *node, const hti_spec *spe
         in[k] = dense(b, in[k], input_order(kernel->order, order, k));
     }
     void *attributes = hti_arena_take(&p->texts, node->op->attribute_bytes);
-    if (!attributes) b->short_of_memory = true;
+    hti_choice *choice = kernel->prepare ? hti_arena_take(&p->texts, sizeof *choice) : NULL;
+    if (!attributes || (kernel->prepare && !choice)) b->short_of_memory = true;
     if (b->short_of_memory) return 0;
     if (node->op->attribute_bytes) memcpy(attributes, node->attributes, node->op->attribute_bytes);
     int32_t out = new_value(b, spec->dtype, spec->shape, order, HTI_NOWHERE);
-    hti_choice choice = {.convolution = p->convolution, .precision = p->precision};
-    if (b->short_of_memory || choose(b, kernel, attributes, in, node->inputs, out, order, &choice) != HT_OK) return 0;
-    if (!keep_state(b, kernel, choice.state)) return 0;
-    int32_t packed_for[HTI_MAX_PACKED];
-    pack_inputs(b, kernel, &choice, in, node->inputs, packed_for);
-    int32_t scratch = choice.scratch_bytes ? new_buffer(b, choice.scratch_bytes, NULL) : HTI_NOWHERE;
+    if (b->short_of_memory || choose(b, kernel, attributes, in, node->inputs, out, order, choice) != HT_OK) return 0;
+    if (choice && !keep_state(b, kernel, choice->state)) return 0;
+    int32_t packed_for[HTI_MAX_PACKED] = {HTI_NOWHERE, HTI_NOWHERE, HTI_NOWHERE};
+    if (choice) pack_inputs(b, kernel, choice, in, node->inputs, packed_for);
+    int32_t scratch = choice && choice->scratch_bytes ? new_buffer(b, choice->scratch_bytes, NULL) : HTI_NOWHERE;
     hti_step *step = new_step(b, HTI_STEP_OP, in, node->inputs, out);
     if (!step) return 0;
     step->kernel = kernel;
@@ -407,16 +411,10 @@ static int32_t build_node(builder *b, int32_t id)
     const hti_node *node = &b->tape->nodes[id];
     b->node = node;
     if (node->op->kind == HTI_LEAF) return leaf(b, node, id);
-    int32_t *in = calloc((size_t)node->inputs + 1, sizeof *in);
-    if (!in) {
-        b->short_of_memory = true;
-        return 0;
-    }
+    int32_t *const in = b->in;
     for (int32_t k = 0; k < node->inputs; k++) in[k] = b->program->node_value[node->in[k].id];
     int32_t value = node->op->alias ? alias(b, node, in[0]) : once(b, node, in);
-    if (value == HTI_NOWHERE) value = instruction(b, node, &node->spec, in);
-    free(in);
-    return value;
+    return value == HTI_NOWHERE ? instruction(b, node, &node->spec, in) : value;
 }
 
 /* ---- outputs and commits ---- */
@@ -484,12 +482,29 @@ static void mark_live(const ht_tape *tape, ht_vars outputs, bool *live)
         for (int32_t k = 0; live[id] && k < tape->nodes[id].inputs; k++) live[tape->nodes[id].in[k].id] = true;
 }
 
+/* For the largest node, and for lists that all passes seldom outgrow: memory that is not touched costs nothing. */
+static bool make_room(builder *b)
+{
+    ht_program *p = b->program;
+    int32_t inputs = 0;
+    for (int32_t id = 1; id < b->tape->count; id++)
+        if (inputs < b->tape->nodes[id].inputs) inputs = b->tape->nodes[id].inputs;
+    if (b->tape->count > INT32_MAX / 2) return false;
+    b->in = calloc((size_t)inputs + 1, sizeof *b->in);
+    b->tensors = calloc((size_t)inputs + 1, sizeof *b->tensors);
+    p->steps.room = p->values.room = p->buffers.room = 2 * b->tape->count;
+    p->steps.at = malloc((size_t)p->steps.room * sizeof *p->steps.at);
+    p->values.at = malloc((size_t)p->values.room * sizeof *p->values.at);
+    p->buffers.at = malloc((size_t)p->buffers.room * sizeof *p->buffers.at);
+    return b->in && b->tensors && p->steps.at && p->values.at && p->buffers.at;
+}
+
 ht_status hti_plan_build(ht_program *program, const ht_tape *tape, ht_vars outputs, ht_error *error)
 {
     builder b = {.program = program, .tape = tape, .node = &tape->nodes[0], .error = error};
     bool *live = calloc((size_t)tape->count, sizeof *live);
     program->node_value = calloc((size_t)tape->count, sizeof *program->node_value);
-    b.short_of_memory = !live || !program->node_value;
+    b.short_of_memory = !live || !program->node_value || !make_room(&b);
     ht_error before = error ? *error : (ht_error){0};
     if (!b.short_of_memory) {
         mark_live(tape, outputs, live);
@@ -505,6 +520,8 @@ ht_status hti_plan_build(ht_program *program, const ht_tape *tape, ht_vars outpu
     }
     if (!b.short_of_memory && error->status == before.status) finish(&b, outputs);
     free(live);
+    free(b.in);
+    free(b.tensors);
     free(program->node_value);
     program->node_value = NULL;
     if (b.short_of_memory) return ht_fail(error, HT_ENOMEM, "plan: the system gave no memory for the plan");

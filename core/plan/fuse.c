@@ -65,7 +65,8 @@ static hti_group_input input_in(const hti_space *s, const hti_value *value)
 
 typedef struct assembly {
     hti_group *group;
-    int32_t *in, *out;              /* values */
+    hti_group_input input[HTI_GROUP_INPUTS]; /* the group gets as many as there are, when they are known */
+    int32_t in[HTI_GROUP_INPUTS], *out; /* values */
     int32_t left[HTI_GROUP_MEMBERS]; /* reads of a member's result by members, still to come */
 } assembly;
 
@@ -90,9 +91,9 @@ static int32_t input_of(const fuser *f, assembly *a, const hti_space *s, int32_t
     int32_t k = 0;
     for (; k < a->group->inputs; k++)
         if (value_of(f, a->in[k])->buffer == value_of(f, value)->buffer &&
-            value_of(f, a->in[k])->offset == value_of(f, value)->offset && same_input(&a->group->input[k], &input))
+            value_of(f, a->in[k])->offset == value_of(f, value)->offset && same_input(&a->input[k], &input))
             return k;
-    a->group->input[k] = input;
+    a->input[k] = input;
     a->in[k] = value;
     a->group->inputs++;
     return k;
@@ -165,15 +166,15 @@ static void assign_places(const fuser *f, assembly *a, const open_group *g)
 static bool assemble(fuser *f, const open_group *g, hti_step *step)
 {
     hti_arena *texts = &f->program->texts;
-    assembly a = {.group = hti_arena_take(texts, sizeof *a.group),
-                  .in = hti_arena_array(texts, HTI_GROUP_INPUTS, sizeof *a.in),
-                  .out = hti_arena_array(texts, g->members, sizeof *a.out)};
-    if (!a.group || !a.in || !a.out) return false;
+    assembly a;
+    a.group = hti_arena_take(texts, sizeof *a.group);
+    a.out = hti_arena_array(texts, g->members, sizeof *a.out);
+    memset(a.left, 0, sizeof a.left);
+    if (!a.group || !a.out) return false;
     *a.group = (hti_group){.dtype = g->space.dtype, .rank = g->space.rank, .members = g->members, .count = g->space.count,
                            .member = hti_arena_array(texts, g->members, sizeof(hti_member)),
-                           .input = hti_arena_array(texts, HTI_GROUP_INPUTS, sizeof(hti_group_input)),
                            .output = hti_arena_array(texts, g->members, sizeof(void *))};
-    if (!a.group->member || !a.group->input || !a.group->output) return false;
+    if (!a.group->member || !a.group->output) return false;
     memcpy(a.group->dim, g->space.dim, sizeof a.group->dim);
     int32_t recomputed = 0;
     for (int32_t m = 0; m < g->members; m++) {
@@ -181,12 +182,17 @@ static bool assemble(fuser *f, const open_group *g, hti_step *step)
         recomputed += step_of(f, g->step[m])->recomputed;
     }
     assign_places(f, &a, g);
+    int32_t *in = hti_arena_array(texts, a.group->inputs, sizeof *in);
+    a.group->input = hti_arena_array(texts, a.group->inputs, sizeof *a.input);
+    if (!in || !a.group->input) return false;
+    memcpy(in, a.in, (size_t)a.group->inputs * sizeof *in);
+    memcpy(a.group->input, a.input, (size_t)a.group->inputs * sizeof *a.input);
     const hti_sum_places *sums = NULL;
     if (!add_sums(f, a.group, g, &sums)) return false;
     for (int32_t k = 0; k < g->sums; k++) recomputed += step_of(f, g->sum[k])->recomputed;
     const hti_step *first = step_of(f, g->step[0]);
     *step = (hti_step){.kind = HTI_STEP_GROUP, .op = first->op, .where = first->where, .scope = first->scope,
-                       .inputs = a.group->inputs, .in = a.in, .out = HTI_NOWHERE, .scratch = HTI_NOWHERE,
+                       .inputs = a.group->inputs, .in = in, .out = HTI_NOWHERE, .scratch = HTI_NOWHERE,
                        .packed = HTI_NOWHERE, .packed_for = {HTI_NOWHERE, HTI_NOWHERE, HTI_NOWHERE},
                        .group = a.group, .group_out = a.out, .sums = sums, .recomputed = recomputed};
     f->program->facts.groups += g->members + g->sums > 1;

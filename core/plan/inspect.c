@@ -46,7 +46,7 @@ void ht_program_dump(const ht_program *p, FILE *file)
             fprintf(file, " -> v%d %s %s %s at %zu", (int)step->out, ht_dtype_name(value->dtype),
                     ht_shape_text(value->shape, text), order_name(value), buffer->offset);
         }
-        if (step->choice.algorithm) fprintf(file, "  by %s", step->choice.algorithm);
+        if (hti_algorithm(step)) fprintf(file, "  by %s", hti_algorithm(step));
         if (*step->scope) fprintf(file, "  in %s", step->scope);
         if (step->group) fprintf(file, " of %d, %lld each", (int)step->group->members, (long long)step->group->count);
         if (step->recomputed > 0 && step->group) fprintf(file, ", %d recomputed", (int)step->recomputed);

@@ -69,19 +69,32 @@ static void weigh(sorter *s)
     }
 }
 
+void hti_steps_order(ht_program *p, int32_t *order)
+{
+    for (int32_t s = 0; s < p->steps.count; s++) {
+        if (order[s] == s) continue;
+        const hti_step first = p->steps.at[s];
+        int32_t to = s;
+        for (int32_t from; (from = order[to]) != s; to = from) {
+            p->steps.at[to] = p->steps.at[from];
+            order[to] = to;
+        }
+        p->steps.at[to] = first;
+        order[to] = to;
+    }
+}
+
 int32_t hti_steps_last(ht_program *p, const bool *last)
 {
-    hti_step *sorted = calloc((size_t)p->steps.count + 1, sizeof *sorted);
-    int32_t count = 0, first = 0;
-    if (!sorted) return -1;
+    int32_t *order = malloc(((size_t)p->steps.count + 1) * sizeof *order), count = 0;
+    if (!order) return -1;
     for (int32_t s = 0; s < p->steps.count; s++)
-        if (!last[s]) sorted[count++] = p->steps.at[s];
-    first = count;
+        if (!last[s]) order[count++] = s;
+    const int32_t first = count;
     for (int32_t s = 0; s < p->steps.count; s++)
-        if (last[s]) sorted[count++] = p->steps.at[s];
-    free(p->steps.at);
-    p->steps.at = sorted;
-    p->steps.room = p->steps.count;
+        if (last[s]) order[count++] = s;
+    hti_steps_order(p, order);
+    free(order);
     return first;
 }
 
@@ -94,12 +107,10 @@ static bool is_small(const ht_program *p, int32_t value)
 /*
  * Steps from small values to small ones go right before the first that reads their results, and small sums of large values
  * right behind the step that makes these: then one group makes all of its sums, since nothing reads one before the last is
- * made. place: room by step, with `by`, the step that a step goes to; maker, reader: by buffer. False without memory.
+ * made. place: room by step, with `by`, the step that a step goes to, and `order`; maker, reader: by buffer.
  */
-static bool gather_sums(ht_program *p, int32_t *place, int32_t *by, int32_t *maker, int32_t *reader)
+static void gather_sums(ht_program *p, int32_t *place, int32_t *by, int32_t *order, int32_t *maker, int32_t *reader)
 {
-    hti_step *sorted = calloc((size_t)p->steps.count + 1, sizeof *sorted);
-    if (!sorted) return false;
     for (int32_t b = 0; b < p->buffers.count; b++) maker[b] = reader[b] = HTI_NOWHERE;
     for (int32_t s = 0; s < p->steps.count; s++) maker[hti_made_by(p, &p->steps.at[s])] = s;
     for (int32_t s = p->steps.count - 1; s >= 0; s--) {
@@ -116,11 +127,8 @@ static bool gather_sums(ht_program *p, int32_t *place, int32_t *by, int32_t *mak
         }
     }
     for (int32_t s = 0; s < p->steps.count; s++) place[s + 1] += place[s];
-    for (int32_t s = 0; s < p->steps.count; s++) sorted[place[by[s]]++] = p->steps.at[s];
-    free(p->steps.at);
-    p->steps.at = sorted;
-    p->steps.room = p->steps.count;
-    return true;
+    for (int32_t s = 0; s < p->steps.count; s++) order[place[by[s]]++] = s;
+    hti_steps_order(p, order);
 }
 
 ht_status hti_plan_late(ht_program *p, ht_error *error)
@@ -132,11 +140,12 @@ ht_status hti_plan_late(ht_program *p, ht_error *error)
     s.saved = hti_arena_array(&arena, steps, sizeof *s.saved);
     bool *late = hti_arena_array(&arena, steps, sizeof *late);
     int32_t *place = hti_arena_array(&arena, steps, sizeof *place);
+    int32_t *order = hti_arena_array(&arena, steps, sizeof *order);
     int32_t *maker = hti_arena_array(&arena, p->buffers.count + 1, sizeof *maker);
     int32_t *reader = hti_arena_array(&arena, p->buffers.count + 1, sizeof *reader);
-    bool fits = s.piece && s.root && s.saved && late && place && maker && reader;
-    fits = fits && gather_sums(p, place, s.root, maker, reader);
+    bool fits = s.piece && s.root && s.saved && late && place && order && maker && reader;
     if (fits) {
+        gather_sums(p, place, s.root, order, maker, reader);
         mark(&s);
         weigh(&s);
         for (int32_t i = 0; i < p->steps.count; i++) late[i] = s.root[i] != HTI_NOWHERE && s.saved[part_of(&s, i)] > 0;

@@ -22,7 +22,7 @@ typedef struct holes {
 static bool take(holes *free_list, size_t bytes, size_t *offset)
 {
     int32_t best = -1;
-    for (int32_t i = 0; i < free_list->count; i++)
+    for (int32_t i = 0; i < free_list->count && (best < 0 || free_list->at[best].bytes > bytes); i++)
         if (free_list->at[i].bytes >= bytes && (best < 0 || free_list->at[i].bytes < free_list->at[best].bytes)) best = i;
     if (best < 0) { /* at the end; a hole that touches the end is used up first */
         hole *last = free_list->count ? &free_list->at[free_list->count - 1] : NULL;

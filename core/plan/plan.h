@@ -64,8 +64,7 @@ typedef struct hti_step {
     int32_t packed;          /* of a packing: its buffer, and which input of which step's choice it packs */
     int32_t packed_input;
     int32_t packed_for[HTI_MAX_PACKED]; /* of an op: buffers of packed inputs, HTI_NOWHERE if handed over as they are */
-    hti_choice choice;
-    void *pack_state;        /* lent: the state of the op that asked first */
+    const hti_choice *choice; /* of kernels that prepare, else NULL; of a packing that of the op that asked first */
     hti_group *group;        /* of a group, whose inputs are the step's; */
     const int32_t *group_out; /* and the values that are its outputs     */
     const hti_sum_places *sums; /* as many as the group has */
@@ -95,6 +94,7 @@ typedef struct hti_commit {
 typedef struct hti_named_input {
     const char *name;
     int32_t node, value; /* value: HTI_NOWHERE of an input that nothing needs */
+    bool set;            /* what is not is zero: from the first run on */
 } hti_named_input;
 
 #define HTI_LIST(type)     \
@@ -140,6 +140,12 @@ static inline bool hti_reads_packed(const hti_step *step, int32_t k)
 
 static inline bool hti_pointwise(const hti_step *step) { return step->kind == HTI_STEP_OP && step->kernel->pointwise; }
 
+/* How a kernel does it; NULL: it has no choice. */
+static inline const char *hti_algorithm(const hti_step *step)
+{
+    return step->choice && step->kind == HTI_STEP_OP ? step->choice->algorithm : NULL;
+}
+
 /* The buffer that a step makes, and the one that it reads as input k; of steps that are not fused. */
 static inline int32_t hti_made_by(const ht_program *p, const hti_step *step)
 {
@@ -172,6 +178,8 @@ ht_status hti_plan_build(ht_program *program, const ht_tape *tape, ht_vars outpu
 ht_status hti_plan_views(ht_program *program, ht_error *error);
 /* Moves steps that nothing but outputs and commits waits for to the end, where that saves memory. */
 ht_status hti_plan_late(ht_program *program, ht_error *error);
+/* Puts the steps in an order, by the numbers that they have; `order` is used up. */
+void hti_steps_order(ht_program *program, int32_t *order);
 /* Steps that are marked go behind all others, each kind in its order; how many are not marked, or -1 without memory. */
 int32_t hti_steps_last(ht_program *program, const bool *last);
 /*

@@ -52,7 +52,7 @@ hti_part hti_part_at(const ht_program *p, int32_t index)
     if (index == p->steps.count) return commit_of(p);
     const hti_step *step = &p->steps.at[index];
     hti_part part = {.name = hti_step_name(step), .scope = step->scope ? step->scope : "", .step = step,
-                     .where = step->where ? step->where : "", .algorithm = step->choice.algorithm,
+                     .where = step->where ? step->where : "", .algorithm = hti_algorithm(step),
                      .nanoseconds = mean(&step->clock)};
     for (int32_t k = 0; k < step->inputs; k++) part.bytes += bytes_of(p, step->in[k]);
     if (step->out != HTI_NOWHERE) part.bytes += bytes_of(p, step->out);

@@ -90,7 +90,7 @@ ht_program_facts ht_program_describe(const ht_program *p) { return p->facts; }
 
 /* ---- set and get ---- */
 
-static ht_status set_input(ht_program *p, const hti_named_input *input, const void *numbers, int64_t count)
+static ht_status set_input(ht_program *p, hti_named_input *input, const void *numbers, int64_t count)
 {
     if (input->value == HTI_NOWHERE) return HT_OK; /* recorded, but nothing in the program needs it */
     const hti_value *value = &p->values.at[input->value];
@@ -99,7 +99,18 @@ static ht_status set_input(ht_program *p, const hti_named_input *input, const vo
         return ht_fail(&p->error, HT_ESHAPE, "set \"%s\": %" PRId64 " numbers for %s", input->name, count,
                        ht_shape_text(value->shape, text));
     if (count > 0) memcpy(p->buffers.at[value->buffer].fixed, numbers, (size_t)count * ht_dtype_bytes(value->dtype));
+    input->set = true;
     return HT_OK;
+}
+
+/* Inputs that nobody set before the first run are zero. */
+static void clear_inputs(ht_program *p)
+{
+    for (int32_t i = 0; i < p->inputs.count; i++) {
+        const int32_t value = p->inputs.at[i].set ? HTI_NOWHERE : p->inputs.at[i].value;
+        const hti_buffer *buffer = value == HTI_NOWHERE ? NULL : &p->buffers.at[p->values.at[value].buffer];
+        if (buffer) memset(buffer->fixed, 0, buffer->bytes);
+    }
 }
 
 ht_status ht_set(ht_program *p, ht_var input, const void *numbers, int64_t count)
@@ -159,10 +170,10 @@ static ht_status run_step(const ht_program *p, const hti_step *step)
     if (step->kind == HTI_STEP_COPY) return p->backend->copy(&step->tensors[0], out, p->threads);
     if (step->kind == HTI_STEP_PACK) {
         void *packed = (char *)p->arena + p->buffers.at[step->packed].offset;
-        return step->kernel->pack(step->pack_state, step->packed_input, &step->tensors[0], packed, p->threads);
+        return step->kernel->pack(step->choice->state, step->packed_input, &step->tensors[0], packed, p->threads);
     }
     hti_run run = {.attributes = step->attributes, .in = step->tensors, .out = out, .inputs = step->inputs,
-                   .threads = p->threads, .state = step->choice.state};
+                   .threads = p->threads, .state = step->choice ? step->choice->state : NULL};
     if (step->scratch != HTI_NOWHERE) run.scratch = (char *)p->arena + p->buffers.at[step->scratch].offset;
     return step->kernel->run(&run);
 }
@@ -200,6 +211,7 @@ static ht_status commit(ht_program *p)
 ht_status ht_run(ht_program *p)
 {
     if (p->error.status != HT_OK) return p->error.status;
+    if (p->runs == 0) clear_inputs(p);
     for (int32_t s = 0; s < p->steps.count; s++) {
         hti_step *step = &p->steps.at[s];
         if (s < p->commit_section && p->interrupt && *p->interrupt)
@@ -213,7 +225,7 @@ ht_status ht_run(ht_program *p)
                            "less 1", step->where, step->op->name, step->scope);
         if (status != HT_OK)
             return ht_fail(&p->error, status, "%s: %s \"%s\": the kernel (%s) gave up", step->where, step->op->name,
-                           step->scope, step->choice.algorithm ? step->choice.algorithm : p->backend->name);
+                           step->scope, hti_algorithm(step) ? hti_algorithm(step) : p->backend->name);
         if (p->check && step->kind == HTI_STEP_OP && !all_finite(&step->tensors[step->inputs]))
             return ht_fail(&p->error, HT_EINVALID, "%s: %s \"%s\": the result holds a NaN or an infinity; every result "
                            "before it is finite", step->where, step->op->name, step->scope);

@@ -30,6 +30,7 @@ typedef struct sparer {
     ht_program *p;
     /* by number of a step, copies behind all others: */
     int32_t *first, *reads, *made; /* buffers that it reads, reads[first[n]] to reads[first[n + 1] - 1]; that it makes */
+    int32_t *reader, *next;        /* by such a reading: its step; the next reading of its buffer, in no order */
     bool *light;                   /* pointwise */
     /* by place, which is an index of `order`: */
     int32_t *order, *sorted, count; /* numbers of steps, as they run; another such list */
@@ -38,7 +39,7 @@ typedef struct sparer {
     int32_t *before, *gone;        /* the first copy before it; the round in which it went */
     /* by buffer: */
     int32_t *maker, *last;         /* places of the step that makes it, and of the last that reads it */
-    int32_t *from, *read;          /* places that read it, read[from[b]] to read[from[b + 1] - 1] */
+    int32_t *readings;             /* the first of its readings */
     int32_t *mark;                 /* the round in which a copy came to rely on it, or, negative, in which it was dropped */
     size_t *bytes;                 /* 0 of memory that is not the arena's */
     bool *kept, *stored, *inner;   /* by outputs or commits; by commits alone; likely to take no memory of its own */
@@ -50,81 +51,97 @@ typedef struct sparer {
 } sparer;
 
 static hti_step *step_at(const sparer *s, int32_t place) { return &s->p->steps.at[s->order[place]]; }
-static bool in_arena(const sparer *s, int32_t b) { return s->maker[b] != HTI_NOWHERE && s->bytes[b] > 0; }
 
 /* ---- what lives where ---- */
 
-/* Tells what a step reads and makes: of steps as they are numbered, and again of one that reads other buffers now. */
+/* Tells what a step reads and makes, once its number is the last. */
 static void describe(sparer *s, int32_t number)
 {
     const hti_step *step = &s->p->steps.at[number];
     s->light[number] = hti_pointwise(step);
     s->made[number] = hti_made_by(s->p, step);
     s->first[number + 1] = s->first[number] + step->inputs;
-    for (int32_t k = 0; k < step->inputs; k++) s->reads[s->first[number] + k] = hti_read_by(s->p, step, k);
+    for (int32_t k = 0; k < step->inputs; k++) {
+        const int32_t reading = s->first[number] + k, b = hti_read_by(s->p, step, k);
+        s->reads[reading] = b;
+        s->reader[reading] = number;
+        s->next[reading] = s->readings[b];
+        s->readings[b] = reading;
+    }
 }
 
-static void find_readers(sparer *s)
+/* Takes a step's readings of a buffer off its list; the others hang together. */
+static void forget(sparer *s, int32_t number, int32_t b)
 {
-    const int32_t buffers = s->p->buffers.count;
-    memset(s->from, 0, ((size_t)buffers + 2) * sizeof *s->from);
-    for (int32_t b = 0; b < buffers; b++) {
-        s->maker[b] = HTI_NOWHERE;
-        s->last[b] = s->kept[b] ? s->count : HTI_NOWHERE;
+    for (int32_t *link = &s->readings[b]; *link != HTI_NOWHERE;)
+        if (s->reader[*link] == number) *link = s->next[*link];
+        else link = &s->next[*link];
+}
+
+/* The first place from `at` on that reads a buffer; HTI_NOWHERE: none. Copies have no place before the next round. */
+static int32_t next_reader(const sparer *s, int32_t b, int32_t at)
+{
+    int32_t found = HTI_NOWHERE;
+    for (int32_t k = s->readings[b]; k != HTI_NOWHERE; k = s->next[k]) {
+        const int32_t place = s->maker[s->made[s->reader[k]]];
+        if (place >= at && (found == HTI_NOWHERE || place < found)) found = place;
     }
+    return found;
+}
+
+static void find_lives(sparer *s)
+{
+    for (int32_t b = 0; b < s->p->buffers.count; b++) s->last[b] = s->kept[b] ? s->count : HTI_NOWHERE;
     for (int32_t i = 0; i < s->count; i++) {
         const int32_t n = s->order[i];
         s->maker[s->made[n]] = i;
         s->heavy[i + 1] = s->heavy[i] + !s->light[n];
-        for (int32_t k = s->first[n]; k < s->first[n + 1]; k++) s->from[s->reads[k] + 2]++;
+        for (int32_t k = s->first[n]; k < s->first[n + 1]; k++)
+            if (s->last[s->reads[k]] < i) s->last[s->reads[k]] = i;
     }
-    for (int32_t b = 0; b < buffers; b++) s->from[b + 2] += s->from[b + 1];
-    for (int32_t i = 0; i < s->count; i++)
-        for (int32_t k = s->first[s->order[i]]; k < s->first[s->order[i] + 1]; k++) {
-            const int32_t b = s->reads[k];
-            s->read[s->from[b + 1]++] = i;
-            if (s->last[b] < i) s->last[b] = i;
-        }
 }
 
-/* In registers of a group, or over its store. */
-static bool stays_inner(const sparer *s, int32_t b)
+/* In registers of a group, or over its store: what the step of a place makes. */
+static bool stays_inner(const sparer *s, int32_t place)
 {
-    const int32_t made = s->maker[b];
-    if (!s->light[s->order[made]]) return false;
-    if (s->kept[b] || s->from[b] == s->from[b + 1]) return s->stored[b];
-    if (s->heavy[s->read[s->from[b + 1] - 1]] != s->heavy[made]) return false;
-    for (int32_t i = s->from[b]; i < s->from[b + 1]; i++)
-        if (!s->light[s->order[s->read[i]]]) return false;
-    return true;
+    const int32_t b = s->made[s->order[place]], last = s->last[b];
+    if (!s->light[s->order[place]]) return false;
+    if (s->kept[b] || last == HTI_NOWHERE) return s->stored[b];
+    return s->heavy[last] == s->heavy[place] && s->light[s->order[last]];
 }
 
 /* The first place at which a result takes memory of its own: behind its step, if it may be written over an input. */
-static int32_t begins(const sparer *s, int32_t b)
+static int32_t begins(const sparer *s, int32_t place)
 {
-    const int32_t made = s->maker[b], n = s->order[made];
+    const int32_t n = s->order[place];
+    const size_t bytes = s->bytes[s->made[n]];
     for (int32_t k = s->first[n]; s->light[n] && k < s->first[n + 1]; k++)
-        if (s->last[s->reads[k]] == made && s->bytes[s->reads[k]] == s->bytes[b]) return made + 1;
-    return made;
+        if (s->last[s->reads[k]] == place && s->bytes[s->reads[k]] == bytes) return place + 1;
+    return place;
 }
 
 /* The place of the peak. */
 static int32_t measure(sparer *s)
 {
     int32_t peak = 0;
-    find_readers(s);
+    size_t live = 0, most = 0;
+    find_lives(s);
     memset(s->live, 0, ((size_t)s->count + 2) * sizeof *s->live);
-    for (int32_t b = 0; b < s->p->buffers.count; b++) {
-        s->inner[b] = in_arena(s, b) && stays_inner(s, b);
-        if (!in_arena(s, b) || s->inner[b]) continue;
-        const int32_t first = begins(s, b), last = s->last[b] < s->maker[b] ? s->maker[b] : s->last[b];
+    for (int32_t i = 0; i < s->count; i++) {
+        const int32_t b = s->made[s->order[i]];
+        if (s->bytes[b] == 0) continue;
+        s->inner[b] = stays_inner(s, i);
+        if (s->inner[b]) continue;
+        const int32_t first = begins(s, i), last = s->last[b] < i ? i : s->last[b];
         if (first > last) continue;
         s->live[first] += s->bytes[b]; /* differences, which wrap around below zero and back */
         if (last < s->count) s->live[last + 1] -= s->bytes[b];
     }
-    for (int32_t i = 1; i <= s->count; i++) {
-        s->live[i] += s->live[i - 1];
-        if (i < s->count && s->live[i] > s->live[peak]) peak = i;
+    for (int32_t i = 0; i < s->count; i++) {
+        s->live[i] = live += s->live[i];
+        if (live <= most) continue;
+        most = live;
+        peak = i;
     }
     return peak;
 }
@@ -193,15 +210,14 @@ static double moved_by(const sparer *s, int32_t place, bool again)
 
 /* ---- choosing ---- */
 
-/* Whether a buffer lies idle at the peak and may be made again behind it. */
+/* Whether a buffer that is made before the peak lies idle there and may be made again behind it. */
 static bool consider(sparer *s, int32_t b, int32_t peak, choice *c)
 {
     const size_t least = s->live[peak] / GRAIN > HTI_WORTH_AGAIN ? s->live[peak] / GRAIN : HTI_WORTH_AGAIN;
-    if (!in_arena(s, b) || s->bytes[b] < least || s->maker[b] >= peak || s->last[b] <= peak || s->inner[b]) return false;
-    int32_t next = s->from[b];
-    while (next < s->from[b + 1] && s->read[next] < peak) next++;
-    if (next == s->from[b + 1] || s->read[next] == peak) return false;
-    *c = (choice){.buffer = b, .reader = s->read[next], .unread = next == s->from[b]};
+    if (s->bytes[b] < least || s->last[b] <= peak || s->inner[b]) return false;
+    const int32_t next = next_reader(s, b, peak);
+    if (next == HTI_NOWHERE || next == peak) return false;
+    *c = (choice){.buffer = b, .reader = next, .unread = next_reader(s, b, 0) == next};
     if (!find_chain(s, b, c->reader)) return false;
     for (int32_t i = 0; i < s->chained; i++)
         if (!c->unread || s->chain[i] != s->maker[b]) c->work += moved_by(s, s->chain[i], true);
@@ -232,16 +248,25 @@ static int32_t new_buffer(sparer *s, size_t bytes)
     hti_buffer *buffer = HTI_PUSH(s->p->buffers);
     s->short_of_memory = s->short_of_memory || !buffer;
     if (!buffer) return 0;
+    const int32_t b = s->p->buffers.count - 1;
     *buffer = (hti_buffer){.bytes = bytes};
-    s->bytes[s->p->buffers.count - 1] = bytes;
-    return s->p->buffers.count - 1;
+    s->bytes[b] = bytes;
+    s->maker[b] = s->readings[b] = HTI_NOWHERE;
+    return b;
 }
 
-static void redirect(sparer *s, int32_t number, int32_t from, int32_t to)
+/* The step of a place reads another buffer in place of one. */
+static void redirect(sparer *s, int32_t place, int32_t from, int32_t to)
 {
+    const int32_t number = s->order[place];
     s->short_of_memory = s->short_of_memory || !hti_redirect(s->p, &s->p->steps.at[number], from, to);
-    for (int32_t k = s->first[number]; k < s->first[number + 1]; k++)
-        if (s->reads[k] == from) s->reads[k] = to;
+    forget(s, number, from);
+    for (int32_t k = s->first[number]; k < s->first[number + 1]; k++) {
+        if (s->reads[k] != from) continue;
+        s->reads[k] = to;
+        s->next[k] = s->readings[to];
+        s->readings[to] = k;
+    }
 }
 
 /* A copy of the step of a place, before another place; its number. */
@@ -258,7 +283,6 @@ static int32_t copy_step(sparer *s, int32_t place, int32_t before)
     s->short_of_memory = s->short_of_memory || (copy.out == HTI_NOWHERE && copy.packed == HTI_NOWHERE);
     *to = copy;
     if (s->short_of_memory) return 0;
-    describe(s, p->steps.count - 1);
     int32_t *link = &s->before[before];
     while (*link != HTI_NOWHERE) link = &s->then[*link];
     s->then[s->copies] = HTI_NOWHERE;
@@ -287,13 +311,15 @@ static void apply(sparer *s, const choice *c)
     for (int32_t i = 0; i < s->chained; i++) {
         from[i] = s->made[s->order[s->chain[i]]];
         const int32_t number = copy_step(s, s->chain[i], c->reader);
+        for (int32_t k = 0; k < i && !s->short_of_memory; k++)
+            s->short_of_memory = !hti_redirect(s->p, &s->p->steps.at[number], from[k], to[k]);
         if (s->short_of_memory) return;
+        describe(s, number);
         to[i] = s->made[number];
-        for (int32_t k = 0; k < i; k++) redirect(s, number, from[k], to[k]);
         for (int32_t k = s->first[number]; k < s->first[number + 1]; k++) s->mark[s->reads[k]] = s->round;
     }
-    for (int32_t i = s->from[c->buffer]; i < s->from[c->buffer + 1]; i++)
-        if (s->read[i] >= c->reader) redirect(s, s->order[s->read[i]], c->buffer, to[s->chained - 1]);
+    for (int32_t at = c->reader; at != HTI_NOWHERE; at = next_reader(s, c->buffer, at))
+        redirect(s, at, c->buffer, to[s->chained - 1]);
     hand_over(s, c->buffer, to[s->chained - 1]);
     s->mark[c->buffer] = -s->round;
     if (c->unread) s->gone[s->maker[c->buffer]] = s->round;
@@ -307,7 +333,10 @@ static void reorder(sparer *s)
     int32_t count = 0;
     for (int32_t i = 0; i < s->count; i++) {
         for (int32_t k = s->before[i]; k != HTI_NOWHERE; k = s->then[k]) s->sorted[count++] = copy + k;
-        if (s->gone[i] != s->round) s->sorted[count++] = s->order[i];
+        const int32_t n = s->order[i];
+        if (s->gone[i] != s->round) s->sorted[count++] = n;
+        else s->maker[s->made[n]] = HTI_NOWHERE;
+        for (int32_t k = s->first[n]; s->gone[i] == s->round && k < s->first[n + 1]; k++) forget(s, n, s->reads[k]);
     }
     memcpy(s->order, s->sorted, (size_t)count * sizeof *s->order);
     s->count = count;
@@ -321,7 +350,7 @@ static bool lower(sparer *s)
     const int32_t peak = measure(s);
     int32_t found = 0;
     size_t saved = 0;
-    for (int32_t b = 0; b < s->p->buffers.count; b++) found += consider(s, b, peak, &s->choices[found]);
+    for (int32_t i = 0; i < peak; i++) found += consider(s, s->made[s->order[i]], peak, &s->choices[found]);
     if (found > 0) qsort(s->choices, (size_t)found, sizeof *s->choices, worth_first);
     for (int32_t i = 0; i <= s->count; i++) s->before[i] = HTI_NOWHERE;
     for (int32_t i = 0; i < found && saved < s->live[peak] / PIECE && !s->short_of_memory; i++) {
@@ -349,21 +378,20 @@ static void sweep(sparer *s)
     memcpy(s->order, &s->sorted[first], (size_t)s->count * sizeof *s->order);
 }
 
+/* The steps as they run. */
 static void settle(sparer *s)
 {
     ht_program *p = s->p;
-    hti_step *steps = calloc((size_t)s->count + 1, sizeof *steps);
-    s->short_of_memory = s->short_of_memory || !steps;
-    if (!steps) return;
-    p->facts.recomputed_flop = -p->facts.flop;
-    for (int32_t i = 0; i < s->count; i++) {
-        steps[i] = *step_at(s, i);
-        p->facts.recomputed_flop += hti_flop_of(p, &steps[i]);
-    }
+    int32_t *const out = s->gone, all = s->count; /* by number of a step: of use no more */
+    for (int32_t n = 0; n < p->steps.count; n++) out[n] = true;
+    for (int32_t i = 0; i < s->count; i++) out[s->order[i]] = false;
+    for (int32_t n = 0; n < p->steps.count; n++)
+        if (out[n]) s->order[all++] = n;
+    hti_steps_order(p, s->order);
     p->facts.repeated += s->count - (p->steps.count - s->copies);
-    free(p->steps.at);
-    p->steps.at = steps;
-    p->steps.count = p->steps.room = s->count;
+    p->facts.recomputed_flop = -p->facts.flop;
+    p->steps.count = s->count;
+    for (int32_t i = 0; i < s->count; i++) p->facts.recomputed_flop += hti_flop_of(p, &p->steps.at[i]);
 }
 
 static bool prepare(sparer *s, hti_arena *arena)
@@ -371,21 +399,22 @@ static bool prepare(sparer *s, hti_arena *arena)
     const ht_program *p = s->p;
     const int32_t steps = p->steps.count + COPIES + 2, buffers = p->buffers.count + 2 * COPIES + 3;
     int32_t **const by_step[] = {&s->first, &s->made, &s->order, &s->sorted, &s->heavy, &s->before, &s->gone};
-    int32_t **const by_buffer[] = {&s->maker, &s->last, &s->from, &s->mark};
+    int32_t **const by_buffer[] = {&s->maker, &s->last, &s->readings, &s->mark};
+    int32_t **const by_reading[] = {&s->reads, &s->reader, &s->next};
     bool **const flags[] = {&s->kept, &s->stored, &s->inner}, fits = true;
     s->room = CHAIN * COPIES;
     for (int32_t n = 0; n < p->steps.count; n++) s->room += p->steps.at[n].inputs;
     for (size_t i = 0; i < 7; i++) fits = (*by_step[i] = hti_arena_array(arena, steps, sizeof(int32_t))) && fits;
     for (size_t i = 0; i < 4; i++) fits = (*by_buffer[i] = hti_arena_array(arena, buffers, sizeof(int32_t))) && fits;
     for (size_t i = 0; i < 3; i++) fits = (*flags[i] = hti_arena_array(arena, buffers, sizeof(bool))) && fits;
-    s->reads = hti_arena_array(arena, s->room, sizeof *s->reads);
-    s->read = hti_arena_array(arena, s->room, sizeof *s->read);
+    for (size_t i = 0; i < 3; i++) fits = (*by_reading[i] = hti_arena_array(arena, s->room, sizeof(int32_t))) && fits;
     s->light = hti_arena_array(arena, steps, sizeof *s->light);
     s->live = hti_arena_array(arena, steps, sizeof *s->live);
     s->bytes = hti_arena_array(arena, buffers, sizeof *s->bytes);
     s->then = hti_arena_array(arena, COPIES, sizeof *s->then);
     s->choices = hti_arena_array(arena, buffers, sizeof *s->choices);
-    if (!fits || !s->reads || !s->read || !s->light || !s->live || !s->bytes || !s->then || !s->choices) return false;
+    if (!fits || !s->light || !s->live || !s->bytes || !s->then || !s->choices) return false;
+    for (int32_t b = 0; b < p->buffers.count; b++) s->maker[b] = s->readings[b] = HTI_NOWHERE;
     for (int32_t n = 0; n < p->steps.count; n++) {
         s->order[s->count++] = n;
         describe(s, n);

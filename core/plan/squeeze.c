@@ -44,39 +44,45 @@ static int larger_first(const void *a, const void *b)
     return x < y ? -1 : 1;
 }
 
+/* A buffer that has its place. */
+typedef struct placed {
+    size_t offset, end;
+    int32_t first, last;
+    hti_buffer *buffer;
+} placed;
+
 /* Where a buffer goes among those that are placed, which stand by their offsets; and its number among them. */
-static size_t find_place(const hti_buffer *b, hti_buffer *const *placed, const size_t *offset, int32_t count, int32_t *number)
+static size_t find_place(const hti_buffer *b, const placed *at, int32_t count, int32_t *number)
 {
+    const size_t bytes = hti_plan_rounded(b->bytes);
+    const int32_t first = b->first, last = b->last;
     size_t end = 0;
-    *number = count;
-    for (int32_t i = 0; i < count; i++) {
-        if (placed[i]->first > b->last || b->first > placed[i]->last) continue;
-        if (offset[i] >= end && offset[i] - end >= hti_plan_rounded(b->bytes)) break;
-        if (offset[i] + hti_plan_rounded(placed[i]->bytes) > end) end = offset[i] + hti_plan_rounded(placed[i]->bytes);
+    int32_t i = 0;
+    for (; i < count; i++) {
+        if (at[i].first > last || first > at[i].last) continue;
+        if (at[i].offset >= end && at[i].offset - end >= bytes) break;
+        if (at[i].end > end) end = at[i].end;
     }
-    for (*number = 0; *number < count && offset[*number] < end;) ++*number;
+    while (i > 0 && at[i - 1].offset >= end) i--;
+    *number = i;
     return end;
 }
 
 /* Places what is not small; where that ends, or SIZE_MAX without memory. */
 static size_t place_large(hti_buffer *const *order, int32_t count)
 {
-    hti_buffer **placed = calloc((size_t)count + 1, sizeof *placed);
-    size_t *offset = calloc((size_t)count + 1, sizeof *offset), end = 0;
-    const bool fits = placed && offset;
-    for (int32_t i = 0; fits && i < count; i++) {
+    placed *at = malloc(((size_t)count + 1) * sizeof *at);
+    size_t end = at ? 0 : SIZE_MAX;
+    for (int32_t i = 0; at && i < count; i++) {
         int32_t number;
-        const size_t at = find_place(order[i], placed, offset, i, &number);
-        memmove(&placed[number + 1], &placed[number], (size_t)(i - number) * sizeof *placed);
-        memmove(&offset[number + 1], &offset[number], (size_t)(i - number) * sizeof *offset);
-        placed[number] = order[i];
-        offset[number] = at;
-        if (at + hti_plan_rounded(order[i]->bytes) > end) end = at + hti_plan_rounded(order[i]->bytes);
+        const size_t offset = find_place(order[i], at, i, &number);
+        memmove(&at[number + 1], &at[number], (size_t)(i - number) * sizeof *at);
+        at[number] = (placed){offset, offset + hti_plan_rounded(order[i]->bytes), order[i]->first, order[i]->last, order[i]};
+        if (at[number].end > end) end = at[number].end;
     }
-    for (int32_t i = 0; fits && i < count; i++) placed[i]->offset = offset[i];
-    free(placed);
-    free(offset);
-    return fits ? end : SIZE_MAX;
+    for (int32_t i = 0; at && i < count; i++) at[i].buffer->offset = at[i].offset;
+    free(at);
+    return end;
 }
 
 ht_status hti_plan_squeeze(ht_program *p, ht_error *error)

@@ -177,11 +177,19 @@ ht_vars ht_vars_join(ht_vars a, ht_vars b)
 
 /* ---- instructions ---- */
 
+static uint64_t mixed(uint64_t a, uint64_t b) { return ((a ^ b) ^ (a ^ b) >> 32) * UINT64_C(0x9E3779B97F4A7C15); }
+
+/* By words: hti_hash, which goes by bytes, takes a tenth of the recording. */
 static uint64_t node_hash(const hti_op *op, const void *attributes, const ht_var *in, int32_t inputs)
 {
-    uint64_t h = hti_hash(HTI_HASH_START, &op->id, sizeof op->id);
-    h = hti_hash(h, attributes, op->attribute_bytes);
-    for (int32_t k = 0; k < inputs; k++) h = hti_hash(h, &in[k].id, sizeof in[k].id);
+    const char *at = attributes;
+    uint64_t h = (uint64_t)op->id, word;
+    for (size_t i = 0; i + sizeof word <= op->attribute_bytes; i += sizeof word, at += sizeof word) {
+        memcpy(&word, at, sizeof word);
+        h = mixed(h, word);
+    }
+    if (op->attribute_bytes % sizeof word) h = hti_hash(h, at, op->attribute_bytes % sizeof word);
+    for (int32_t k = 0; k < inputs; k++) h = mixed(h, (uint64_t)in[k].id);
     return h;
 }
 
