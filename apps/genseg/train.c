@@ -400,7 +400,8 @@ static ht_status open_data(genseg_trainer *t, ht_error *error)
 static ht_status start(genseg_trainer *t, ht_device *device, ht_error *error)
 {
     char warning[400] = "";
-    if (genseg_state_new(&t->state, &t->config, &t->nets, device, error) != HT_OK) return error->status;
+    if ((t->job->resume ? genseg_state_blank : genseg_state_new)(&t->state, &t->config, &t->nets, device, error) != HT_OK)
+        return error->status;
     if (t->job->resume && genseg_checkpoint_read(t->job->run, &t->state, warning, sizeof warning, error) != HT_OK)
         return error->status;
     if (*warning && !t->job->quiet) printf("%s\n", warning);
@@ -482,7 +483,7 @@ static int stopped(genseg_trainer *t, ht_error *error)
 static void say_plan(genseg_trainer *t, ht_device *device, ht_error *error)
 {
     recorder record = t->config.method == GENSEG_PLAIN ? genseg_record_plain : record_round;
-    if (genseg_state_new(&t->state, &t->config, &t->nets, device, error) != HT_OK ||
+    if (genseg_state_blank(&t->state, &t->config, &t->nets, device, error) != HT_OK ||
         make_program(t, record, &t->round, error) != HT_OK)
         return;
     const ht_program_facts facts = ht_program_describe(t->round.program);

@@ -54,10 +54,11 @@ void *hti_block_take(size_t bytes)
     size_t unit = large ? HUGE_PAGE_BYTES : BLOCK_ALIGNMENT;
     size_t whole = bytes ? (bytes + unit - 1) / unit * unit : unit;
     void *block = aligned_alloc(unit, whole);
-#if defined(MADV_HUGEPAGE)
+#if defined(__linux__)
     if (large && block) (void)madvise(block, whole, MADV_HUGEPAGE); /* a wish: without it all is as before */
+    if (large && block && madvise(block, whole, MADV_DONTNEED) == 0) return block; /* pages of zeros once they are asked for */
 #endif
-    return block;
+    return block ? memset(block, 0, whole) : NULL;
 }
 
 ht_store *ht_store_new(ht_device *device)
@@ -157,16 +158,15 @@ int32_t ht_store_add(ht_store *store, const char *name, ht_dtype dtype, ht_shape
     void *data = NULL;
     char *copy = NULL;
     if (hti_bytes(ht_shape_count(shape), ht_dtype_bytes(dtype), &bytes) && hti_store_reserve(store, 1) &&
-        (copy = strdup(name)) && (data = hti_block_take(bytes))) {
-        memset(data, 0, bytes);
+        (copy = strdup(name)) && (data = hti_block_take(bytes)))
         return hti_store_adopt(store, copy, dtype, shape, role, data);
-    }
     free(copy);
     ht_fail(error, HT_ENOMEM, "store: \"%s\": no memory for %s %s; take a smaller shape or free some", name,
             ht_dtype_name(dtype), ht_shape_text(shape, text));
     return -1;
 }
 
+ht_device *ht_store_device(const ht_store *store) { return store->device; }
 int32_t ht_store_count(const ht_store *store) { return store->count; }
 const char *ht_store_name(const ht_store *store, int32_t index) { return store->slots[index].name; }
 ht_dtype ht_store_dtype(const ht_store *store, int32_t index) { return store->slots[index].dtype; }
