@@ -198,7 +198,7 @@ static void fresh(void)
 static ht_error open_set(genseg_dataset *d)
 {
     ht_error e = {0};
-    genseg_dataset_open(at("set"), GENSEG_TRAIN | GENSEG_VAL, 4, 0, 0, d, &e);
+    genseg_dataset_open(at("set"), GENSEG_TRAIN | GENSEG_VAL, 4, 0, 0, 2, d, &e);
     return e;
 }
 
@@ -242,7 +242,7 @@ static void test_good_folder(void)
                strstr(again.warnings, "train: 1 of 2 masks are all background (a)\n"),
            "warnings: %s", again.warnings ? again.warnings : e.message);
     genseg_dataset_free(&again);
-    ht_status status = genseg_dataset_images(at("set/val/images"), 4, 3, &again, &e);
+    ht_status status = genseg_dataset_images(at("set/val/images"), 4, 3, 2, &again, &e);
     tap_ok(status == HT_OK && again.test.count == 2 && !again.test.cases[0].mask && !again.test.cases[0].mask_path &&
                again.channels == 3,
            "a folder of images alone %s", e.message);
@@ -442,7 +442,7 @@ static void test_phantom(void)
 {
     genseg_dataset d, other;
     ht_error e = {0};
-    ht_status status = genseg_dataset_open("phantom", 7, 64, 0, 1, &d, &e);
+    ht_status status = genseg_dataset_open("phantom", 7, 64, 0, 1, 2, &d, &e);
     tap_ok(status == HT_OK && d.train.count == 16 && d.val.count == 8 && d.test.count == 24 && d.channels == 3 &&
                !d.warnings && strcmp(d.name, "phantom") == 0,
            "phantom opens %s", e.message);
@@ -466,13 +466,13 @@ static void test_phantom(void)
         most = fmax(most, share);
     }
     tap_ok(least > 0.02 && most < 0.4, "lesions take %.3f to %.3f of a picture", least, most);
-    status = genseg_dataset_open("phantom", GENSEG_TEST, 16, 1, 2, &other, &e);
+    status = genseg_dataset_open("phantom", GENSEG_TEST, 16, 1, 2, 1, &other, &e);
     tap_ok(status == HT_OK && other.test.count == 24 && other.train.count == 0 && other.channels == 1 &&
                other.test.cases[7].hash != d.test.cases[7].hash,
            "another seed draws other cases; grey on request");
     genseg_dataset_free(&other);
     genseg_dataset_free(&d);
-    status = genseg_dataset_open("phantom", 7, 0, 0, 1, &d, &e);
+    status = genseg_dataset_open("phantom", 7, 0, 0, 1, 1, &d, &e);
     tap_ok(status == HT_EINVALID && strstr(e.message, "data.size 0"), "size 0: %s", e.message);
 }
 
@@ -490,7 +490,7 @@ static void test_fuseg(void)
     }
     genseg_dataset d;
     ht_error e = {0};
-    ht_status status = genseg_dataset_open(folder, 7, 64, 0, 0, &d, &e);
+    ht_status status = genseg_dataset_open(folder, 7, 64, 0, 0, 2, &d, &e);
     tap_ok(status == HT_OK && d.train.count == 40 && d.val.count == 10 && d.test.count == 100 && d.channels == 3,
            "fuseg opens %s", e.message);
     if (status != HT_OK) return;

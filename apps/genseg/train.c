@@ -383,11 +383,11 @@ static ht_status allocate_batches(genseg_trainer *t, ht_error *error)
     return ht_fail(error, HT_ENOMEM, "%s: no memory for a batch; take a smaller data.batch or data.size", t->job->run);
 }
 
-static ht_status open_data(genseg_trainer *t, ht_error *error)
+static ht_status open_data(genseg_trainer *t, const ht_device *device, ht_error *error)
 {
     const genseg_config *o = &t->config;
-    if (genseg_dataset_open(t->job->data, GENSEG_TRAIN | GENSEG_VAL | GENSEG_TEST, o->size, 0, (uint64_t)o->seed, &t->data,
-                            error) != HT_OK)
+    if (genseg_dataset_open(t->job->data, GENSEG_TRAIN | GENSEG_VAL | GENSEG_TEST, o->size, 0, (uint64_t)o->seed,
+                            ht_device_threads(device), &t->data, error) != HT_OK)
         return error->status;
     if (o->batch > GENSEG_BATCH_MAX)
         return ht_fail(error, HT_EINVALID, "data.batch: %d; expected at most %d", (int)o->batch, GENSEG_BATCH_MAX);
@@ -501,8 +501,8 @@ int genseg_train(const genseg_job *job, ht_error *error)
     genseg_trainer t = {.job = job, .config = job->config, .largest = NAN};
     genseg_metrics metrics = {0};
     ht_device *device = NULL;
-    if (check_folder(&t, error) == HT_OK && open_data(&t, error) == HT_OK &&
-        (device = ht_device_open("cpu", t.config.threads, error)) &&
+    if (check_folder(&t, error) == HT_OK && (device = ht_device_open("cpu", t.config.threads, error)) &&
+        open_data(&t, device, error) == HT_OK &&
         ht_precision_check(device, (ht_precision)t.config.precision, error) == HT_OK && !job->dry_run &&
         start(&t, device, error) == HT_OK) {
         if (t.data.warnings && !job->quiet) printf("%s\n", t.data.warnings);
