@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs every benchmark of docs/performance.md, one after the other, and leaves bench/results/NAME.json of each; then
-# bench/table.py --write brings the page's tables up to date. Under 45 minutes on two idle cores: where something else
+# bench/table.py --write brings the page's tables up to date. Under an hour on two idle cores: where something else
 # runs, the figures mean nothing.
 #     bench/all.sh PYTHON [NAME...]      PYTHON: one that can import torch; NAME: only these; BIN: where the programs are
 # A benchmark without a ratio is named at the end, and its older result stays as it was.
@@ -36,6 +36,9 @@ measure round-paper bench_round --hypergradient total --search decoder --repeat 
     --peer-limit 135 --vs-torch="$python"
 measure round-small-64-decoder bench_round --preset small --size 64 --hypergradient total --search decoder --repeat 5 \
     --peer-limit 40 --vs-torch="$python"
+measure round-paper-both bench_round --hypergradient total --search both --repeat 2 --states 1 --peer-limit 135 \
+    --vs-torch="$python"
+measure round-paper-alone bench_round --hypergradient total --search decoder --repeat 3 --alone
 measure hypergradient-paper bench_hypergradient --search decoder --repeat 1
 measure hypergradient-small bench_hypergradient --preset small --search both
 measure unet-paper bench_hypergradient --model unet --size 256 --batch 2 --width 64 --repeat 2 --states 2 \

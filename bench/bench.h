@@ -22,6 +22,7 @@ typedef struct bench_options {
     genseg_config config;      /* networks, sizes, search, hypergradient, device, threads          */
     int32_t repeat, states;    /* states: that a setting of the peer is tried from until it agrees  */
     bool json, vs_torch, help;
+    bool alone;                /* each convolution and product of the round once more, alone        */
     bool convolution_error;    /* errors of convolutions instead of times                           */
     const char *python;        /* of the peer                                                       */
     char peer[BENCH_PATH];     /* its program                                                       */
@@ -98,6 +99,12 @@ int32_t bench_steps(const ht_program *program);
 bench_step bench_step_at(const ht_program *program, int32_t step);
 void bench_steps_clear(ht_program *program);
 
+/**
+ * Seconds of the program's convolutions and products within it and alone, of one run; fraction = alone / within:
+ * {"kinds", "round_seconds", "alone_seconds", "fraction"}.
+ */
+json_t *bench_steps_alone(const ht_program *program, ht_device *device, const genseg_config *config, ht_error *error);
+
 /** Share of the steps' time that goes into changes of physical order and packings, of the runs since it was cleared. */
 double bench_order_share(const ht_program *program);
 
@@ -109,6 +116,8 @@ const char *bench_case_name(int32_t index);
 bool bench_case_convolves(int32_t index);
 /** Records one on inputs of its own: `inputs` take derivatives, `fixed` do not. */
 ht_var bench_case_record(ht_tape *tape, const genseg_config *config, int32_t index, ht_vars *inputs, ht_vars *fixed);
+/** Gives an input the same numbers for every program, within +-0.5, exact in f32. */
+void bench_fill(ht_program *program, ht_var input, const char *name, ht_error *error);
 /** Its name and attributes, for bench/peer_ops.py: {"op", "attributes"}. */
 json_t *bench_case_question(const genseg_config *config, int32_t index);
 /** One beside the peer's, or, without a peer, NULL; derivatives: the value and its gradient, else the value alone. */

@@ -154,7 +154,7 @@ static int unet(const bench_options *options)
 
 int main(int count, char **words)
 {
-    static const char without[] = "--hypergradient --load-state --trace --flame --only --convolution-error";
+    static const char without[] = "--hypergradient --load-state --trace --flame --only --convolution-error --alone";
     bench_options options;
     ht_error error = {0};
     method methods[METHODS] = {{0}};

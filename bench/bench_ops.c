@@ -17,7 +17,7 @@ static const char about[] =
     "fraction of the nearer roof (multiply-adds, or bytes of memory; more than 1 of bytes: they stayed in a cache).\n"
     "With --vs-torch each op as a whole beside torch.nn.functional, forward and with its derivatives, in turns from one\n"
     "file of inputs; results must agree to 1e-4. order: share of ours that goes into changes of physical order.";
-static const char without[] = "--hypergradient --search --states --load-state --trace --flame --model --memory-limit";
+static const char without[] = "--hypergradient --search --states --load-state --trace --flame --model --memory-limit --alone";
 
 enum { RUNS_MOST = 100 };
 
@@ -25,28 +25,6 @@ typedef struct ops_job {
     const bench_options *options;
     int32_t op;
 } ops_job;
-
-/* The same numbers for every program, exact in f32. */
-static void fill(ht_program *program, ht_var input, const char *name, ht_error *error)
-{
-    int64_t count = ht_shape_count(ht_var_shape(input));
-    float *numbers = malloc((size_t)count * sizeof *numbers);
-    double *wide = ht_var_dtype(input) == HT_F64 ? malloc((size_t)count * sizeof *wide) : NULL;
-    if (!numbers || (ht_var_dtype(input) == HT_F64 && !wide)) {
-        ht_fail(error, HT_ENOMEM, "no memory for %lld numbers", (long long)count);
-        free(numbers);
-        free(wide);
-        return;
-    }
-    uint64_t key = ht_random_key(1, name);
-    for (int64_t i = 0; i < count; i++) numbers[i] = (float)(ht_random_unit(ht_random_word(key, 0, (uint64_t)i)) - 0.5);
-    for (int64_t i = 0; wide && i < count; i++) wide[i] = (double)numbers[i];
-    ht_set(program, input, wide ? (const void *)wide : numbers, count);
-    free(wide);
-    free(numbers);
-}
-
-/* ---- running ---- */
 
 /* Steps of one kind, summed; each step's least time over the runs. */
 typedef struct kind_row {
@@ -115,8 +93,8 @@ static json_t *work(void *context, ht_error *error)
         ht_program *program = ht_compile(tape, device, outputs, .error = error, .profile = 1,
                                          .convolution = (ht_convolution)o->convolution,
                                          .precision = (ht_precision)o->precision);
-        for (int32_t i = 0; program && i < inputs.count; i++) fill(program, inputs.at[i], i ? "second" : "first", error);
-        if (program) fill(program, cotangent, "cotangent", error);
+        for (int32_t i = 0; program && i < inputs.count; i++) bench_fill(program, inputs.at[i], i ? "second" : "first", error);
+        if (program) bench_fill(program, cotangent, "cotangent", error);
         if (program && error->status == HT_OK) rows = run(program, job->options->repeat, error);
         ht_program_free(program);
     } else if (device) {
@@ -160,8 +138,8 @@ static void results(const ops_job *job, ht_device *device, ht_dtype dtype, ht_co
     ht_var cotangent = ht_input(tape, "cotangent", ht_var_shape(y));
     ht_vars outputs = ht_vars_join(ht_list(y), ht_vjp(ht_list(y), ht_list(cotangent), inputs));
     ht_program *program = ht_compile(tape, device, outputs, .error = error, .convolution = convolution);
-    for (int32_t i = 0; program && i < inputs.count; i++) fill(program, inputs.at[i], i ? "second" : "first", error);
-    if (program) fill(program, cotangent, "cotangent", error);
+    for (int32_t i = 0; program && i < inputs.count; i++) bench_fill(program, inputs.at[i], i ? "second" : "first", error);
+    if (program) bench_fill(program, cotangent, "cotangent", error);
     if (program) ht_run(program);
     for (int32_t k = 0; program && k < FACES; k++) {
         count[k] = ht_shape_count(ht_var_shape(outputs.at[k]));

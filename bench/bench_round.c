@@ -38,6 +38,11 @@ static void show(const json_t *result)
            bench_number(result, "flop_per_second") * 1e-9, 100 * bench_number(result, "fraction_of_peak"),
            bench_number(result, "peak_bytes") / 1073741824);
     show_phases(json_object_get(result, "phases"));
+    const json_t *alone = json_object_get(result, "alone");
+    if (alone)
+        printf("convolutions and products: %.4f s within the round, %.4f s alone (%d kinds): %.1f %%\n",
+               bench_number(alone, "round_seconds"), bench_number(alone, "alone_seconds"), (int)bench_number(alone, "kinds"),
+               100 * bench_number(alone, "fraction"));
     json_array_foreach(settings, i, setting) {
         const char *problem = json_string_value(json_object_get(setting, "problem"));
         printf("peer %-52s %9.4f s  losses apart %.1e, h %.1e  %s\n", json_string_value(json_object_get(setting, "setting")),

@@ -128,6 +128,29 @@ ht_var bench_case_record(ht_tape *tape, const genseg_config *o, int32_t index, h
     return (ht_var){0};
 }
 
+/* ---- numbers ---- */
+
+void bench_fill(ht_program *program, ht_var input, const char *name, ht_error *error)
+{
+    int64_t count = ht_shape_count(ht_var_shape(input));
+    float *numbers = malloc((size_t)count * sizeof *numbers);
+    double *wide = ht_var_dtype(input) == HT_F64 ? malloc((size_t)count * sizeof *wide) : NULL;
+    if (!numbers || (ht_var_dtype(input) == HT_F64 && !wide)) {
+        ht_fail(error, HT_ENOMEM, "no memory for %lld numbers", (long long)count);
+        free(numbers);
+        free(wide);
+        return;
+    }
+    uint64_t key = ht_random_key(1, name);
+    for (int64_t i = 0; i < count; i++) numbers[i] = (float)(ht_random_unit(ht_random_word(key, 0, (uint64_t)i)) - 0.5);
+    for (int64_t i = 0; wide && i < count; i++) wide[i] = (double)numbers[i];
+    ht_set(program, input, wide ? (const void *)wide : numbers, count);
+    free(wide);
+    free(numbers);
+}
+
+/* ---- running ---- */
+
 /* ---- asking ---- */
 
 int32_t bench_cases(void) { return CASES; }

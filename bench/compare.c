@@ -31,7 +31,7 @@ static void describe(const bench_options *options, const json_t *ours, const jso
     static const char *const searches[] = {"encoder", "decoder", "both"};
     static const char *const same[] = {"phases", "kinds", "flop", "kernels", "arena_bytes", "recomputed", "recomputed_flop",
                                        "value_bytes", "record_seconds", "plan_seconds", "primitives_seconds", "first_seconds",
-                                       "seconds_all", "losses", "hypergradient"};
+                                       "seconds_all", "losses", "hypergradient", "alone"};
     const genseg_config *o = &options->config;
     double rate = bench_number(ours, "flop") / bench_number(result, "ours_seconds");
     for (size_t i = 0; i < sizeof same / sizeof same[0]; i++) json_object_set(result, same[i], json_object_get(ours, same[i]));

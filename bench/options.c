@@ -35,6 +35,7 @@ static const option table[] = {
     {"--load-state", "FILE", NULL, "without the peer: start from a file of its --save-state"},
     {"--trace", "FILE", NULL, "where our steps' times go, for chrome://tracing and Perfetto"},
     {"--flame", "FILE", NULL, "the same as a flame graph, SVG"},
+    {"--alone", NULL, NULL, "without the peer: each convolution and product of the round also alone; what share of it that is"},
     {"--convolution-error", NULL, NULL, "errors of convolutions against f64 instead of times"},
     {"--json", NULL, NULL, "one JSON object on one line"},
     {"--help", NULL, NULL, "this text"},
@@ -132,6 +133,8 @@ static ht_status take(const option *o, const char *value, bench_options *options
         options->trace = value;
     } else if (strcmp(o->name, "--flame") == 0) {
         options->flame = value;
+    } else if (strcmp(o->name, "--alone") == 0) {
+        options->alone = true;
     } else if (strcmp(o->name, "--convolution-error") == 0) {
         options->convolution_error = true;
     } else if (strcmp(o->name, "--json") == 0) {
@@ -187,6 +190,8 @@ ht_status bench_options_read(int count, char **words, const char *without, const
         snprintf(options->peer, sizeof options->peer, "%s", peer);
         if (access(options->peer, R_OK) != 0) snprintf(options->peer, sizeof options->peer, "%s/%s", BENCH_SOURCE_ROOT, peer);
     }
+    if (options->vs_torch && options->alone)
+        return ht_fail(error, HT_EINVALID, "--alone: beside --vs-torch; expected one of them, since each turn would measure it");
     if (options->vs_torch && access(options->peer, R_OK) != 0)
         return ht_fail(error, HT_EINVALID, "--peer: %.300s cannot be read; expected the peer's program", options->peer);
     if (options->vs_torch && config->search == GENSEG_SEARCH_ENCODER)

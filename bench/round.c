@@ -297,6 +297,8 @@ static void run(bench_case *c, json_t *answer)
     json_object_set_new(answer, "flop", json_real(facts.flop));
     json_object_set_new(answer, "kernels", json_integer(facts.instructions));
     json_object_set_new(answer, "arena_bytes", json_integer((json_int_t)facts.arena_bytes));
+    if (c->options->alone && c->error->status == HT_OK)
+        json_object_set_new(answer, "alone", bench_steps_alone(c->program, c->device, &c->options->config, c->error));
     write_profile(c, HT_PROFILE_TRACE, c->options->trace);
     write_profile(c, HT_PROFILE_FLAME, c->options->flame);
     json_object_set_new(answer, "recomputed", json_integer(facts.recomputed));

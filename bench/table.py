@@ -88,6 +88,10 @@ def of_round(r):
          number(1 / r["memory_ratio"] if r["memory_ratio"] else None)]])]
     rate = f"{r['flop'] * 1e-9:.0f} Gflop in convolutions and products, {percent(r['fraction_of_peak'])} of the machine's peak."
     spread = f" Spread of the ratio {percent(r['ratio_spread'])} over {len(r['ratios'])} turns." if r.get("ratios") else ""
+    if r.get("alone"):
+        a = r["alone"]
+        spread += (f" Convolutions and products take {seconds(a['round_seconds'])} in the round, alone"
+                   f" {seconds(a['alone_seconds'])} ({a['kinds']} kinds): {percent(a['fraction'])}.")
     parts.append(rate + spread)
     parts += hidden(r)
     if r["peer_settings"]:

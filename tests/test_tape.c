@@ -48,6 +48,23 @@ static void test_empty_losses(void)
     }
 }
 
+/* Which sums draw factors out: ht_sum_to in ht/ops.h says so to users, who may rely on the order of what they wrote. */
+static void test_factors(void)
+{
+    ht_tape *tape = ht_tape_new(HT_F64);
+    const ht_shape columns = HT_SHAPE(1, 3);
+    ht_var x = ht_input(tape, "x", HT_SHAPE(2, 3)), y = ht_input(tape, "y", HT_SHAPE(2, 3));
+    ht_var g = ht_input(tape, "g", columns), all = ht_broadcast_to(g, HT_SHAPE(2, 3));
+    ht_var product = ht_mul(x, all), drawn = ht_mul(ht_sum_to(x, columns), g);
+    tap_ok(same(ht_sum_to(product, columns), drawn), "a factor that is the same for all that is summed is drawn out");
+    tap_ok(same(ht_sum_to(ht_scale(product, 0.5), columns), ht_scale(drawn, 0.5)), "and a number beside it");
+    tap_ok(!same(ht_sum_to(ht_scale(x, 0.5), columns), ht_scale(ht_sum_to(x, columns), 0.5)), "a number alone is not");
+    tap_ok(hti_is(ht_sum_to(ht_sub(product, y), columns), HTI_OP_sum_to), "what may cancel stays together");
+    tap_ok(hti_is(ht_sum_to(ht_mul(x, y), columns), HTI_OP_sum_to) && hti_is(ht_sum_to(product, HT_SHAPE(1, 1)), HTI_OP_sum_to),
+           "a factor that is not the same for all stays");
+    ht_tape_free(tape);
+}
+
 static void test_consing(void)
 {
     ht_tape *tape = ht_tape_new(HT_F64);
@@ -351,6 +368,7 @@ int main(void)
     device = ht_device_open("cpu", 1, &error);
     if (!tap_ok(device != NULL, "device: %s", error.message)) return tap_done();
     test_consing();
+    test_factors();
     test_sticky();
     test_misuse();
     test_stores();

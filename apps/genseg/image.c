@@ -210,6 +210,7 @@ static ht_status write_image(png_writer *w, const genseg_picture *picture, ht_er
     png_set_IHDR(w->png, w->info, (uint32_t)picture->width, (uint32_t)picture->height, 8,
                  picture->channels == 1 ? PNG_COLOR_TYPE_GRAY : PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE,
                  PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+    png_set_compression_level(w->png, 2); /* a third of the time of the default, an eighth more bytes */
     png_write_info(w->png, w->info);
     for (int32_t y = 0; y < picture->height; y++) png_write_row(w->png, picture->pixels + (size_t)y * row);
     png_write_end(w->png, w->info);

@@ -131,18 +131,20 @@ static int run_command(const genseg_arguments *a, ht_error *error)
 }
 
 /*
- * Threads that spin while they wait make a run ten times slower as soon as anything else wants a core (measured: 10 s
- * for 0.9 s). OpenMP takes its policy from the environment before main begins, so the program starts itself once more.
+ * Threads that spin for long while they wait make a run up to a hundred times slower as soon as anything else wants a core; those
+ * that sleep at once lose a fifth of a run of small images to waking up. A thousand turns lose next to nothing either way
+ * (docs/performance.md). OpenMP takes its policy from the environment before main begins, so the program starts itself once more.
  */
-static void wait_without_spinning(char **words)
+static void wait_briefly(char **words)
 {
-    if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT") || setenv("OMP_WAIT_POLICY", "passive", 1)) return;
+    if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT") || getenv("KMP_BLOCKTIME")) return;
+    if (setenv("GOMP_SPINCOUNT", "1000", 1) || setenv("KMP_BLOCKTIME", "0", 1)) return; /* gcc's library, clang's */
     execv("/proc/self/exe", words); /* where that cannot be, the run is right all the same, and at worst slow */
 }
 
 int main(int count, char **words)
 {
-    wait_without_spinning(words);
+    wait_briefly(words);
     genseg_arguments arguments = {0};
     ht_error error = {0};
     hold_standard_streams();

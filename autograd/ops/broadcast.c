@@ -92,33 +92,38 @@ static int32_t constant_input(const hti_call *product, ht_shape to)
     return -1;
 }
 
-/* Whether x is a product with such a factor, or several added up; nothing else, lest what cancels be summed apart. */
-static bool has_factor(ht_var x, ht_shape to, int32_t most)
+/*
+ * Whether x is such a product, or several added up; nothing else, lest what cancels be summed apart. A number counts only beside
+ * such a factor: alone it costs a sum nothing, and the caller may have put it there against an overflow.
+ */
+static bool has_factor(ht_var x, ht_shape to, int32_t most, bool number)
 {
     const hti_call call = hti_call_of(x);
     if (most == 0) return false;
     switch (call.op->id) {
-    case HTI_OP_affine: return ((const hti_affine_attributes *)call.attributes)->term == 0;
+    case HTI_OP_affine:
+        if (((const hti_affine_attributes *)call.attributes)->term != 0) return false;
+        return number || has_factor(call.in[0], to, most - 1, false);
     case HTI_OP_mul: return constant_input(&call, to) >= 0;
     case HTI_OP_add:
-    case HTI_OP_sub: return has_factor(call.in[0], to, most - 1) && has_factor(call.in[1], to, most - 1);
+    case HTI_OP_sub: return has_factor(call.in[0], to, most - 1, number) && has_factor(call.in[1], to, most - 1, number);
     default: return false;
     }
 }
 
 /*
- * The sum with its factors drawn out. In derivatives of norms what is then left to sum is summed already, or at hand at the same
- * time: one pass over memory less.
+ * The sum with its factors drawn out; `number`: a number alone is one. In derivatives of norms what is then left to sum is summed
+ * already, or at hand at the same time: one pass over memory less.
  */
-static ht_var sum(ht_var x, ht_shape to, int32_t most, const char *where)
+static ht_var sum(ht_var x, ht_shape to, int32_t most, bool number, const char *where)
 {
-    if (!has_factor(x, to, most)) return to_shape(HTI_OP_sum_to, x, to, where);
+    if (!has_factor(x, to, most, number)) return to_shape(HTI_OP_sum_to, x, to, where);
     const hti_call call = hti_call_of(x);
     const int32_t constant = call.op->id == HTI_OP_mul ? constant_input(&call, to) : -1;
-    const ht_var a = sum(call.in[constant == 0], to, most - 1, where);
+    const ht_var a = sum(call.in[constant == 0], to, most - 1, true, where);
     if (call.op->id == HTI_OP_affine) return ht_scale_(a, ((const hti_affine_attributes *)call.attributes)->factor, where);
     if (constant >= 0) return ht_mul_(a, hti_node_of(call.in[constant])->in[0], where);
-    const ht_var b = sum(call.in[1], to, most - 1, where);
+    const ht_var b = sum(call.in[1], to, most - 1, true, where);
     return call.op->id == HTI_OP_add ? ht_add_(a, b, where) : ht_sub_(a, b, where);
 }
 
@@ -126,7 +131,7 @@ ht_var ht_sum_to_(ht_var x, ht_shape shape, const char *where)
 {
     if (!ht_ok(x) || shape.rank < 0 || shape.rank > ht_var_shape(x).rank) return to_shape(HTI_OP_sum_to, x, shape, where);
     ht_shape full = padded(shape, ht_var_shape(x).rank);
-    if (!ht_shape_equal(ht_var_shape(x), full)) x = sum(x, full, stretches(full, ht_var_shape(x)) ? FACTORS : 0, where);
+    if (!ht_shape_equal(ht_var_shape(x), full)) x = sum(x, full, stretches(full, ht_var_shape(x)) ? FACTORS : 0, false, where);
     return ht_shape_equal(full, shape) ? x : ht_reshape_(x, shape, where);
 }
 

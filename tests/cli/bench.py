@@ -70,6 +70,13 @@ def rounds():
                    "seconds and bytes; the phases have the whole's flop", seen)
 
 
+    alone = answer(ROUND, "--alone").get("alone", {})
+    result(set(alone) == {"kinds", "round_seconds", "alone_seconds", "fraction"} and alone["kinds"] > 20
+           and min(alone.values()) > 0, "--alone: the round's convolutions and products, each alone", alone)
+    code, _, said = run(ROUND, *TINY, "--alone", "--vs-torch")
+    result(code == 2 and "--alone" in said and said.count("\n") == 1, "--alone beside --vs-torch is refused", said)
+
+
 def hypergradients():
     seen = answer(HYPERGRADIENT)
     methods = seen.get("methods", {})
