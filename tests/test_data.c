@@ -303,6 +303,17 @@ static void test_bad_folders(void)
     made_write(at("set/train/images/b.png"), "\x89PNG\r\n\x1a\n\0\0", 10);
     refused("b.png: a PNG without a whole header", "a PNG cut short");
     fresh();
+    made_write(at("set/val/images/c.jpg"), "\xff", 1);
+    for (int i = 0; i < 40; i++) { /* whichever thread is first, the first fault is told */
+        char name[64];
+        snprintf(name, sizeof name, "set/train/images/c%02d.png", i);
+        put_picture(name, 8, 6, 1, 1);
+        snprintf(name, sizeof name, "set/train/masks/c%02d.png", i);
+        put_mask(name, 8, 6, 1);
+        if (i % 5 == 4) made_write(at(name), "\xff", 1);
+    }
+    refused("train/masks/c04.png: its 1 bytes", "several damaged files");
+    fresh();
     rename(at("set/train/images/a.PNG"), at("set/train/images/A.PNG"));
     refused("without a mask (A)", "stems that differ in case alone");
     fresh();
