@@ -143,7 +143,8 @@ static void test_normals(void)
     enum { N = 1100003 };
     ht_error error = {HT_OK, ""};
     ht_device *alone = ht_device_open("cpu", 1, &error), *pair = ht_device_open("cpu", 2, &error);
-    ht_store *first = ht_store_new(alone), *second = ht_store_new(pair), *wide = ht_store_new(pair), *all[3] = {first, second, wide};
+    ht_store *first = ht_store_new(alone), *second = ht_store_new(pair), *wide = ht_store_new(pair);
+    ht_store *all[3] = {first, second, wide};
     ht_tape *tape = ht_tape_new(HT_F32), *real = ht_tape_new(HT_F64);
     for (int32_t i = 0; i < 3; i++) {
         nn_scope s = nn_open(i < 2 ? tape : real, all[i], .seed = 3);
@@ -154,7 +155,8 @@ static void test_normals(void)
     tap_ok(ht_tape_error(tape)->status == HT_OK && ht_tape_error(real)->status == HT_OK && ht_store_count(wide) == 3,
            "a million numbers %s", ht_tape_error(tape)->message);
     tap_ok(ht_store_hash(first) == ht_store_hash(second), "two threads give the bits of one");
-    tap_ok(ht_store_hash(first) == UINT64_C(0x86644ba8b4eac4ea), "and any machine's: %016llx", (unsigned long long)ht_store_hash(first));
+    tap_ok(ht_store_hash(first) == UINT64_C(0x86644ba8b4eac4ea), "and any machine's: %016llx",
+           (unsigned long long)ht_store_hash(first));
     const float *w = ht_store_data(first, 0), *u = ht_store_data(first, 2);
     const double *same = ht_store_data(wide, 0);
     double power[5] = {0}, next = 0;
