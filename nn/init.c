@@ -5,16 +5,14 @@
 #include "internal.h"
 
 #include <math.h>
-#include <stdlib.h>
-#ifdef _OPENMP
-#include <omp.h>
-#endif
 
 #include <ht/random.h>
 
 #include "base/internal.h"
 
-#define TWO_PI 6.283185307179586476925286766559
+/* Draws of four numbers: side by side in vector lanes, and by one thread, as many as fill a huge page in f32. */
+#define LANES 128
+#define GRAIN (1 << 17)
 
 typedef struct filling {
     nn_init init;
@@ -24,49 +22,55 @@ typedef struct filling {
     void *to;
 } filling;
 
-static void put(const filling *f, int64_t i, double value)
+/* Number k of draw first + i, for each i. Normals by Box and Muller, two from each pair of words. */
+static void draw(const filling *f, int64_t first, double number[4][LANES])
 {
-    if (f->dtype == HT_F64) ((double *)f->to)[i] = value;
-    else ((float *)f->to)[i] = (float)value;
-}
-
-/* Four numbers from one draw; normals by Box and Muller, two from each pair of words. */
-static void four(const filling *f, int64_t block, double out[4])
-{
-    ht_philox r = ht_philox_draw(f->key, (uint64_t)block, 0);
-    for (int k = 0; k < 4; k += 2) {
-        double u = ht_random_unit(r.word[k]), v = ht_random_unit(r.word[k + 1]);
-        if (f->init.kind == NN_INIT_NORMAL) {
-            double radius = sqrt(-2 * log(u)), angle = TWO_PI * v;
-            u = radius * cos(angle);
-            v = radius * sin(angle);
-        } else {
-            u = 2 * u - 1;
-            v = 2 * v - 1;
-        }
-        out[k] = f->init.centre + f->init.spread * u;
-        out[k + 1] = f->init.centre + f->init.spread * v;
+    uint32_t word[4][LANES];
+    const double centre = f->init.centre, spread = f->init.spread;
+#pragma omp simd
+    for (int64_t i = 0; i < LANES; i++) {
+        const ht_philox r = ht_philox_draw(f->key, (uint64_t)(first + i), 0);
+        word[0][i] = r.word[0];
+        word[1][i] = r.word[1];
+        word[2][i] = r.word[2];
+        word[3][i] = r.word[3];
     }
+    if (f->init.kind == NN_INIT_UNIFORM) {
+        for (int32_t k = 0; k < 4; k++)
+#pragma omp simd
+            for (int64_t i = 0; i < LANES; i++) number[k][i] = centre + spread * (2 * ht_random_unit(word[k][i]) - 1);
+        return;
+    }
+    for (int32_t k = 0; k < 4; k += 2)
+#pragma omp simd
+        for (int64_t i = 0; i < LANES; i++) {
+            const ht_random_pair pair = ht_random_normals(word[k][i], word[k + 1][i]);
+            number[k][i] = centre + spread * pair.first;
+            number[k + 1][i] = centre + spread * pair.second;
+        }
 }
 
-static void fill_blocks(void *context, int64_t begin, int64_t end)
+static void fill_draws(void *context, int64_t begin, int64_t end)
 {
     const filling *f = context;
-    for (int64_t block = begin; block < end; block++) {
-        double value[4] = {f->init.centre, f->init.centre, f->init.centre, f->init.centre};
-        if (f->init.kind != NN_INIT_CONSTANT) four(f, block, value);
-        for (int64_t k = 0; k < 4 && 4 * block + k < f->count; k++) put(f, 4 * block + k, value[k]);
+    double number[4][LANES];
+    for (int64_t at = begin; at < end; at += LANES) {
+        draw(f, at, number);
+        const int64_t left = f->count - 4 * at, n = left < 4 * LANES ? left : 4 * LANES;
+        if (f->dtype == HT_F64)
+            for (int64_t i = 0; i < n; i++) ((double *)f->to + 4 * at)[i] = number[i & 3][i >> 2];
+        else
+            for (int64_t i = 0; i < n; i++) ((float *)f->to + 4 * at)[i] = (float)number[i & 3][i >> 2];
     }
 }
 
-/* A store does not say how many threads its device has. */
-static int32_t offered_threads(void)
+static void fill_constant(void *context, int64_t begin, int64_t end)
 {
-#ifdef _OPENMP
-    return omp_get_max_threads();
-#else
-    return 1;
-#endif
+    const filling *f = context;
+    const int64_t last = 4 * end < f->count ? 4 * end : f->count;
+    for (int64_t i = 4 * begin; i < last; i++)
+        if (f->dtype == HT_F64) ((double *)f->to)[i] = f->init.centre;
+        else ((float *)f->to)[i] = (float)f->init.centre;
 }
 
 ht_status hti_initialise(ht_store *store, const char *name, nn_init init, uint64_t seed, ht_error *error)
@@ -78,14 +82,9 @@ ht_status hti_initialise(ht_store *store, const char *name, nn_init init, uint64
                        init.spread);
     if (init.kind == NN_INIT_CONSTANT && init.centre == 0) return HT_OK; /* a new tensor is zero */
     filling f = {init, ht_random_key(seed, name), ht_shape_count(ht_store_shape(store, index)),
-                 ht_store_dtype(store, index), NULL};
-    size_t bytes;
-    if (!hti_bytes(f.count, ht_dtype_bytes(f.dtype), &bytes))
-        return ht_fail(error, HT_ESHAPE, "its %lld numbers are more than memory can hold", (long long)f.count);
-    f.to = malloc(bytes ? bytes : 1);
-    if (!f.to) return ht_fail(error, HT_ENOMEM, "no %zu bytes to initialise it", bytes);
-    hti_parallel_for(offered_threads(), (f.count + 3) / 4, 4096, fill_blocks, &f);
-    ht_status status = ht_store_set(store, name, f.to, f.count, error);
-    free(f.to);
-    return status;
+                 ht_store_dtype(store, index), ht_store_data(store, index)};
+    const ht_device *device = ht_store_device(store);
+    hti_parallel_for(device ? ht_device_threads(device) : 1, f.count / 4 + (f.count % 4 != 0), GRAIN,
+                     init.kind == NN_INIT_CONSTANT ? fill_constant : fill_draws, &f);
+    return HT_OK;
 }

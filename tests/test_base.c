@@ -1,8 +1,9 @@
 /*
  * core/base: checked sizes, the arena, shapes as text, messages, Philox against the published vectors of Random123,
- * parallel loops. Everything here is exact.
+ * parallel loops, large memory. Everything here is exact but the normals, which are compared with the C library's.
  */
 #include <limits.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -146,6 +147,39 @@ static void test_random(void)
            "streams differ by name and seed");
 }
 
+/* Whole turns and ends of the range first, then words from anywhere. */
+static void test_normals(void)
+{
+    static const uint32_t edges[] = {0, 1u << 29, 1u << 30, 3u << 29, 1u << 31, 5u << 29, 3u << 30, 7u << 29, UINT32_MAX};
+    enum { EDGES = sizeof edges / sizeof *edges, DRAWS = 200000 };
+    double worst = 0, most = 0;
+    for (int64_t i = 0; i < DRAWS; i++) {
+        const ht_philox any = ht_philox_draw(1, (uint64_t)i, 0);
+        const uint32_t length = i < EDGES * EDGES ? edges[i / EDGES] - (any.word[3] & 1) * 512 : any.word[0];
+        const uint32_t turn = i < EDGES * EDGES ? edges[i % EDGES] - (any.word[2] & 1) * 512 : any.word[1];
+        const ht_random_pair pair = ht_random_normals(length, turn);
+        const double radius = sqrt(-2 * log(ht_random_unit(length))), angle = 6.283185307179586 * ht_random_unit(turn);
+        worst = fmax(worst, fabs(pair.first - radius * cos(angle)) / radius);
+        worst = fmax(worst, fabs(pair.second - radius * sin(angle)) / radius);
+        most = fmax(most, fmax(fabs(pair.first), fabs(pair.second)));
+    }
+    tap_ok(worst < 0x1p-50 && most < 5.8, "normals are Box and Muller's: %.2g of the radius off, at most %.3f", worst, most);
+}
+
+static void test_memory(void)
+{
+    char *none = hti_memory(0, 100), *some = hti_memory(99, 100), *large = hti_memory(HTI_HUGE_PAGE + 1, HTI_HUGE_PAGE);
+    tap_ok(none && some && large && ((uintptr_t)none | (uintptr_t)some) % 64 == 0 && (uintptr_t)large % HTI_HUGE_PAGE == 0,
+           "memory is aligned, large memory to huge pages");
+    if (large) large[5] = 7;
+    hti_memory_wake(large, HTI_HUGE_PAGE + 1);
+    hti_memory_wake(some, 99);
+    tap_ok(large && large[5] == 7 && !hti_memory(SIZE_MAX - 3, 100), "waking it changes nothing; what cannot be is refused");
+    free(none);
+    free(some);
+    free(large);
+}
+
 static void test_hash(void)
 {
     tap_ok(hti_hash(HTI_HASH_START, "", 0) == HTI_HASH_START, "FNV-1a of nothing");
@@ -202,6 +236,8 @@ int main(void)
     test_messages();
     test_arena();
     test_random();
+    test_normals();
+    test_memory();
     test_hash();
     test_parallel();
     return tap_done();

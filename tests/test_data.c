@@ -198,7 +198,7 @@ static void fresh(void)
 static ht_error open_set(genseg_dataset *d)
 {
     ht_error e = {0};
-    genseg_dataset_open(at("set"), GENSEG_TRAIN | GENSEG_VAL, 4, 0, 0, d, &e);
+    genseg_dataset_open(at("set"), GENSEG_TRAIN | GENSEG_VAL, 4, 0, 0, 2, d, &e);
     return e;
 }
 
@@ -242,7 +242,7 @@ static void test_good_folder(void)
                strstr(again.warnings, "train: 1 of 2 masks are all background (a)\n"),
            "warnings: %s", again.warnings ? again.warnings : e.message);
     genseg_dataset_free(&again);
-    ht_status status = genseg_dataset_images(at("set/val/images"), 4, 3, &again, &e);
+    ht_status status = genseg_dataset_images(at("set/val/images"), 4, 3, 2, &again, &e);
     tap_ok(status == HT_OK && again.test.count == 2 && !again.test.cases[0].mask && !again.test.cases[0].mask_path &&
                again.channels == 3,
            "a folder of images alone %s", e.message);
@@ -302,6 +302,17 @@ static void test_bad_folders(void)
     fresh();
     made_write(at("set/train/images/b.png"), "\x89PNG\r\n\x1a\n\0\0", 10);
     refused("b.png: a PNG without a whole header", "a PNG cut short");
+    fresh();
+    made_write(at("set/val/images/c.jpg"), "\xff", 1);
+    for (int i = 0; i < 40; i++) { /* whichever thread is first, the first fault is told */
+        char name[64];
+        snprintf(name, sizeof name, "set/train/images/c%02d.png", i);
+        put_picture(name, 8, 6, 1, 1);
+        snprintf(name, sizeof name, "set/train/masks/c%02d.png", i);
+        put_mask(name, 8, 6, 1);
+        if (i % 5 == 4) made_write(at(name), "\xff", 1);
+    }
+    refused("train/masks/c04.png: its 1 bytes", "several damaged files");
     fresh();
     rename(at("set/train/images/a.PNG"), at("set/train/images/A.PNG"));
     refused("without a mask (A)", "stems that differ in case alone");
@@ -442,7 +453,7 @@ static void test_phantom(void)
 {
     genseg_dataset d, other;
     ht_error e = {0};
-    ht_status status = genseg_dataset_open("phantom", 7, 64, 0, 1, &d, &e);
+    ht_status status = genseg_dataset_open("phantom", 7, 64, 0, 1, 2, &d, &e);
     tap_ok(status == HT_OK && d.train.count == 16 && d.val.count == 8 && d.test.count == 24 && d.channels == 3 &&
                !d.warnings && strcmp(d.name, "phantom") == 0,
            "phantom opens %s", e.message);
@@ -466,13 +477,13 @@ static void test_phantom(void)
         most = fmax(most, share);
     }
     tap_ok(least > 0.02 && most < 0.4, "lesions take %.3f to %.3f of a picture", least, most);
-    status = genseg_dataset_open("phantom", GENSEG_TEST, 16, 1, 2, &other, &e);
+    status = genseg_dataset_open("phantom", GENSEG_TEST, 16, 1, 2, 1, &other, &e);
     tap_ok(status == HT_OK && other.test.count == 24 && other.train.count == 0 && other.channels == 1 &&
                other.test.cases[7].hash != d.test.cases[7].hash,
            "another seed draws other cases; grey on request");
     genseg_dataset_free(&other);
     genseg_dataset_free(&d);
-    status = genseg_dataset_open("phantom", 7, 0, 0, 1, &d, &e);
+    status = genseg_dataset_open("phantom", 7, 0, 0, 1, 1, &d, &e);
     tap_ok(status == HT_EINVALID && strstr(e.message, "data.size 0"), "size 0: %s", e.message);
 }
 
@@ -490,7 +501,7 @@ static void test_fuseg(void)
     }
     genseg_dataset d;
     ht_error e = {0};
-    ht_status status = genseg_dataset_open(folder, 7, 64, 0, 0, &d, &e);
+    ht_status status = genseg_dataset_open(folder, 7, 64, 0, 0, 2, &d, &e);
     tap_ok(status == HT_OK && d.train.count == 40 && d.val.count == 10 && d.test.count == 100 && d.channels == 3,
            "fuseg opens %s", e.message);
     if (status != HT_OK) return;

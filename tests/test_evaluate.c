@@ -205,7 +205,7 @@ static void test_scores(void)
     ht_store *s = known_segmenter(device, &nets, gain);
     uint64_t before = ht_store_hash(s);
     genseg_predictor *p = genseg_predictor_new(device, s, &nets, &config, NULL, &error);
-    ht_status status = genseg_dataset_open("data", GENSEG_TEST, SIZE, 3, 0, &data, &error);
+    ht_status status = genseg_dataset_open("data", GENSEG_TEST, SIZE, 3, 0, 2, &data, &error);
     if (p && !status) status = genseg_score_split(p, &data.test, "test", 0.5, &rows, &m, &error);
     if (!tap_ok(p && !status && rows, "a split is scored: %s", error.message)) return;
     double sum = 0, nonempty = 0;

@@ -137,6 +137,51 @@ static void test_initialisation(void)
     ht_store_free(second);
 }
 
+/* Normals enough that more than one thread fills them: their moments, their tails, and the same bits from one thread. */
+static void test_normals(void)
+{
+    enum { N = 1100003 };
+    ht_error error = {HT_OK, ""};
+    ht_device *alone = ht_device_open("cpu", 1, &error), *pair = ht_device_open("cpu", 2, &error);
+    ht_store *first = ht_store_new(alone), *second = ht_store_new(pair), *wide = ht_store_new(pair);
+    ht_store *all[3] = {first, second, wide};
+    ht_tape *tape = ht_tape_new(HT_F32), *real = ht_tape_new(HT_F64);
+    for (int32_t i = 0; i < 3; i++) {
+        nn_scope s = nn_open(i < 2 ? tape : real, all[i], .seed = 3);
+        nn_parameter(s, "w", HT_SHAPE(N), nn_normal(1));
+        nn_parameter(s, "v", HT_SHAPE(N), nn_uniform(1));
+        nn_parameter(s, "u", HT_SHAPE(5), nn_constant(3));
+    }
+    tap_ok(ht_tape_error(tape)->status == HT_OK && ht_tape_error(real)->status == HT_OK && ht_store_count(wide) == 3,
+           "a million numbers %s", ht_tape_error(tape)->message);
+    tap_ok(ht_store_hash(first) == ht_store_hash(second), "two threads give the bits of one");
+    tap_ok(ht_store_hash(first) == UINT64_C(0x86644ba8b4eac4ea), "and any machine's: %016llx",
+           (unsigned long long)ht_store_hash(first));
+    const float *w = ht_store_data(first, 0), *u = ht_store_data(first, 2);
+    const double *same = ht_store_data(wide, 0);
+    double power[5] = {0}, next = 0;
+    int32_t beyond[3] = {0}, other = 0;
+    for (int32_t i = 0; i < N; i++) {
+        const double x = (double)w[i];
+        for (int32_t k = 1; k < 5; k++) power[k] += pow(x, k) / N;
+        if (i) next += x * (double)w[i - 1] / N;
+        for (int32_t k = 0; k < 3; k++) beyond[k] += fabs(x) > k + 2;
+        other += (float)same[i] != w[i];
+    }
+    tap_ok(other == 0 && u[0] == 3 && u[4] == 3, "f32 is f64 rounded (%d others)", other);
+    /* five deviations of what a million normals give */
+    tap_ok(fabs(power[1]) < 5e-3 && fabs(power[2] - 1) < 7e-3 && fabs(power[3]) < 2e-2 && fabs(power[4] - 3) < 5e-2 &&
+               fabs(next) < 5e-3,
+           "moments %.4f %.4f %.4f %.4f, neighbours %.4f", power[1], power[2], power[3], power[4], next);
+    tap_ok(abs(beyond[0] - 50050) < 1100 && abs(beyond[1] - 2970) < 273 && abs(beyond[2] - 70) < 42,
+           "beyond 2, 3, 4: %d %d %d of %d", beyond[0], beyond[1], beyond[2], N);
+    ht_tape_free(tape);
+    ht_tape_free(real);
+    for (int32_t i = 0; i < 3; i++) ht_store_free(all[i]);
+    ht_device_close(alone);
+    ht_device_close(pair);
+}
+
 enum { CASES = 3, CHANNELS = 2, PLACES = 4, NUMBERS = CASES * CHANNELS * PLACES };
 
 /* Batch mean and biased variance of one channel of [CASES, CHANNELS, PLACES]. */
@@ -313,6 +358,7 @@ int main(void)
     test_names();
     test_refusals();
     test_initialisation();
+    test_normals();
     test_batch_norm();
     test_instance_norm();
     test_dropout();

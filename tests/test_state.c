@@ -128,6 +128,21 @@ static void test_new(void)
     tap_ok(genseg_state_hash(&a) != genseg_state_hash(&c), "another seed, another hash");
     for (int32_t i = GENSEG_G; i <= GENSEG_A; i++)
         tap_ok(ht_store_hash(a.store[i]) != ht_store_hash(c.store[i]), "store %d depends on the seed", (int)i);
+    genseg_config config = tiny(1);
+    genseg_networks nets = genseg_networks_of(&config, 3);
+    genseg_state blank;
+    tap_ok(genseg_state_blank(&blank, &config, &nets, device, &error) == HT_OK, "a blank state %s", error.message);
+    for (int32_t i = GENSEG_G; i <= GENSEG_A; i++) {
+        int32_t found = 0, same = ht_store_count(blank.store[i]) == ht_store_count(a.store[i]);
+        for (int32_t k = 0; same && k < ht_store_count(a.store[i]); k++) {
+            same = ht_shape_equal(ht_store_shape(blank.store[i], k), ht_store_shape(a.store[i], k));
+            const float *w = ht_store_data(blank.store[i], k);
+            if (ht_store_role(blank.store[i], k) == HT_BUFFER) continue;
+            for (int64_t n = 0; n < ht_shape_count(ht_store_shape(blank.store[i], k)); n++) found += w[n] != 0;
+        }
+        tap_ok(same && found == 0, "has the tensors of store %d, and draws none (%d)", (int)i, (int)found);
+    }
+    genseg_state_free(&blank);
     tap_ok(isnan(a.best_score) && a.round == 0, "no best score yet");
     tap_ok(genseg_state_copy(&a, HT_F64, &copy, &error) == HT_OK && genseg_state_copy(&copy, HT_F32, &back, &error) == HT_OK &&
                ht_store_dtype(copy.store[GENSEG_G], 0) == HT_F64, "a copy in float64 and back %s", error.message);

@@ -69,6 +69,16 @@ static void test_add(void)
     tap_ok(still && ht_store_find(store, "layer") == -1 && ht_store_find(store, NULL) == -1, "found by name");
     tap_ok(ht_store_dtype(store, 1) == HT_I32 && ht_store_shape(store, 1).rank == 0 &&
                ht_store_role(store, 1) == HT_BUFFER && ht_store_role(store, 0) == HT_PARAMETER, "facts of a tensor");
+    for (int i = 0; i < 3; i++) { /* large memory, given back full of ones and taken again */
+        ht_store *large = ht_store_new(NULL);
+        int32_t index = ht_store_add(large, "large", HT_F32, HT_SHAPE(3 << 20), HT_BUFFER, NULL);
+        unsigned char *bytes = index == 0 ? ht_store_data(large, 0) : NULL;
+        for (size_t at = 0; bytes && at < (size_t)12 << 20; at += 1021) zeroed = zeroed && bytes[at] == 0;
+        if (bytes) memset(bytes, 1, (size_t)12 << 20);
+        zeroed = zeroed && bytes;
+        ht_store_free(large);
+    }
+    tap_ok(zeroed && !ht_store_device(store), "large tensors are zeroed too");
     memset(name, 'n', sizeof name);
     name[255] = 0;
     tap_ok(ht_store_add(store, name, HT_F32, HT_SCALAR, HT_BUFFER, NULL) >= 0, "a name of 255 bytes");

@@ -54,12 +54,14 @@ enum { GENSEG_TRAIN = 1, GENSEG_VAL = 2, GENSEG_TEST = 4 };
 
 /**
  * Reads the named splits (bits) of a folder train|val|test/{images,masks}, or draws "phantom" (seeded by phantom_seed).
- * channels 0: as found. Every fault is one message naming the file, the finding, and what to do; EINVALID / EFORMAT / EIO.
+ * channels 0: as found. threads (1 or more) share the cases; what comes out does not depend on them.
+ * Every fault is one message naming the file, the finding, and what to do; EINVALID / EFORMAT / EIO.
  */
 ht_status genseg_dataset_open(const char *path, int32_t splits, int32_t size, int32_t channels, uint64_t phantom_seed,
-                              genseg_dataset *out, ht_error *error);
+                              int32_t threads, genseg_dataset *out, ht_error *error);
 /** Reads every image of one folder, without masks, for prediction; they stand in out->test. */
-ht_status genseg_dataset_images(const char *folder, int32_t size, int32_t channels, genseg_dataset *out, ht_error *error);
+ht_status genseg_dataset_images(const char *folder, int32_t size, int32_t channels, int32_t threads, genseg_dataset *out,
+                                ht_error *error);
 void genseg_dataset_free(genseg_dataset *dataset);
 /** The case's picture at its original size, RGB; phantom is drawn again. The caller frees it. */
 ht_status genseg_case_picture(const genseg_case *c, genseg_picture *out, ht_error *error);

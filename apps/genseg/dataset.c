@@ -109,11 +109,14 @@ static ht_status read_mask(genseg_case *c, int32_t size, genseg_lines *warnings,
 
 typedef struct loader {
     genseg_dataset *out;
-    int32_t size, channels; /* as asked for */
+    int32_t size, channels, threads; /* as asked for */
+    uint64_t phantom_seed;
     uint8_t *own[3];        /* channels that each image has so far */
-    genseg_lines warnings;
+    genseg_lines warnings, *said; /* said: of each case of the present split, until all are there */
     ht_error *error;
 } loader;
+
+typedef ht_status (*case_maker)(loader *l, int s, int32_t index, ht_error *error);
 
 static ht_status make_cases(loader *l, int s, int32_t count)
 {
@@ -125,25 +128,63 @@ static ht_status make_cases(loader *l, int s, int32_t count)
     return HT_OK;
 }
 
+/*
+ * Makes all cases of a split, side by side. Of several faults that of the first case is told, whichever thread is first:
+ * what is passed over stands behind one that is refused already. Warnings come in the order of the cases.
+ */
+static ht_status fill_cases(loader *l, int s, case_maker maker)
+{
+    const int32_t count = split_of(l->out, s)->count;
+    int32_t refused = count;
+    ht_status status = HT_OK;
+    l->said = calloc((size_t)count + 1, sizeof *l->said);
+    if (!l->said) return no_memory(l->error);
+#pragma omp parallel for num_threads(l->threads) schedule(dynamic, 1)
+    for (int32_t i = 0; i < count; i++) {
+        ht_error error = {0};
+        int32_t first;
+#pragma omp atomic read
+        first = refused;
+        if (i > first || maker(l, s, i, &error) == HT_OK) continue;
+#pragma omp critical
+        if (i < refused) {
+            *l->error = error;
+#pragma omp atomic write
+            refused = i;
+        }
+    }
+    if (refused < count) status = l->error->status;
+    for (int32_t i = 0; i < count; i++) {
+        if (l->said[i].text && status == HT_OK) status = genseg_lines_add(&l->warnings, l->said[i].text, l->error);
+        free(l->said[i].text);
+    }
+    free(l->said);
+    return status;
+}
+
+static ht_status read_case(loader *l, int s, int32_t index, ht_error *error)
+{
+    genseg_case *c = &split_of(l->out, s)->cases[index];
+    int32_t own = 0;
+    ht_status status = read_image(c, l->size, l->channels, &own, error);
+    l->own[s][index] = (uint8_t)own;
+    return status == HT_OK && c->mask_path ? read_mask(c, l->size, &l->said[index], error) : status;
+}
+
 /* The paths and the stem pass from the listings to the cases. */
 static ht_status load_listing(loader *l, int s, genseg_listing *images, genseg_listing *masks)
 {
     ht_status status = make_cases(l, s, images->count);
     for (int32_t i = 0; status == HT_OK && i < images->count; i++) {
         genseg_case *c = &split_of(l->out, s)->cases[i];
-        int32_t own = 0;
         c->name = images->entries[i].stem;
         c->image_path = images->entries[i].path;
         images->entries[i] = (genseg_entry){0};
-        if (masks) {
-            c->mask_path = masks->entries[i].path;
-            masks->entries[i].path = NULL;
-        }
-        status = read_image(c, l->size, l->channels, &own, l->error);
-        l->own[s][i] = (uint8_t)own;
-        if (status == HT_OK && masks) status = read_mask(c, l->size, &l->warnings, l->error);
+        if (!masks) continue;
+        c->mask_path = masks->entries[i].path;
+        masks->entries[i].path = NULL;
     }
-    return status;
+    return status == HT_OK ? fill_cases(l, s, read_case) : status;
 }
 
 static ht_status load_split(loader *l, const char *path, int s)
@@ -166,8 +207,9 @@ static ht_status load_split(loader *l, const char *path, int s)
     return status;
 }
 
-static ht_status draw_case(loader *l, int s, int32_t index, uint64_t seed)
+static ht_status draw_case(loader *l, int s, int32_t index, ht_error *error)
 {
+    const uint64_t seed = l->phantom_seed;
     genseg_case *c = &split_of(l->out, s)->cases[index];
     genseg_picture picture = {0};
     char name[48];
@@ -175,27 +217,25 @@ static ht_status draw_case(loader *l, int s, int32_t index, uint64_t seed)
     snprintf(name, sizeof name, "phantom-%s-%03d", split_names[s].name, index);
     c->name = strdup(name);
     c->seed = seed;
-    if (!c->name) return no_memory(l->error);
+    if (!c->name) return no_memory(error);
     ht_status status =
-        genseg_phantom_draw(seed, split_names[s].bit, index, GENSEG_PHANTOM_SIZE, &picture, &c->mask, l->error);
+        genseg_phantom_draw(seed, split_names[s].bit, index, GENSEG_PHANTOM_SIZE, &picture, &c->mask, error);
     if (status == HT_OK) {
         size_t pixels = (size_t)picture.width * (size_t)picture.height;
         c->image_hash = genseg_hash(GENSEG_HASH_START, picture.pixels, pixels * 3);
         c->hash = genseg_hash(c->image_hash, c->mask, pixels);
-        status = take_picture(c, &picture, l->size, l->channels, &own, l->error);
+        status = take_picture(c, &picture, l->size, l->channels, &own, error);
     }
-    if (status == HT_OK) status = take_mask(c, l->size, l->error);
+    if (status == HT_OK) status = take_mask(c, l->size, error);
     l->own[s][index] = (uint8_t)own;
     genseg_picture_free(&picture);
     return status;
 }
 
-static ht_status draw_split(loader *l, int s, uint64_t seed)
+static ht_status draw_split(loader *l, int s)
 {
-    int32_t count = genseg_phantom_count(split_names[s].bit);
-    ht_status status = make_cases(l, s, count);
-    for (int32_t i = 0; status == HT_OK && i < count; i++) status = draw_case(l, s, i, seed);
-    return status;
+    ht_status status = make_cases(l, s, genseg_phantom_count(split_names[s].bit));
+    return status == HT_OK ? fill_cases(l, s, draw_case) : status;
 }
 
 /* ---- the whole ---- */
@@ -361,24 +401,25 @@ static ht_status end(loader *l, ht_status status)
 }
 
 ht_status genseg_dataset_open(const char *path, int32_t splits, int32_t size, int32_t channels, uint64_t phantom_seed,
-                              genseg_dataset *out, ht_error *error)
+                              int32_t threads, genseg_dataset *out, ht_error *error)
 {
     ht_error local = {0};
-    loader l = {.out = out, .size = size, .channels = channels, .error = &local};
+    loader l = {.out = out, .size = size, .channels = channels, .threads = threads, .phantom_seed = phantom_seed,
+                .error = &local};
     bool phantom = strcmp(path, "phantom") == 0;
     ht_status status = begin(&l, phantom ? NULL : path, path);
     for (int s = 0; status == HT_OK && s < 3; s++)
-        if (splits & split_names[s].bit) status = phantom ? draw_split(&l, s, phantom_seed) : load_split(&l, path, s);
+        if (splits & split_names[s].bit) status = phantom ? draw_split(&l, s) : load_split(&l, path, s);
     status = end(&l, status);
     return status == HT_OK ? HT_OK : ht_fail(error, status, "%s", local.message);
 }
 
-ht_status genseg_dataset_images(const char *folder, int32_t size, int32_t channels, genseg_dataset *out,
+ht_status genseg_dataset_images(const char *folder, int32_t size, int32_t channels, int32_t threads, genseg_dataset *out,
                                 ht_error *error)
 {
     ht_error local = {0};
     genseg_listing images = {0};
-    loader l = {.out = out, .size = size, .channels = channels, .error = &local};
+    loader l = {.out = out, .size = size, .channels = channels, .threads = threads, .error = &local};
     ht_status status = begin(&l, NULL, folder);
     if (status == HT_OK) status = genseg_folder_list(folder, &images, &local);
     if (status == HT_OK) status = load_listing(&l, 2, &images, NULL);

@@ -43,8 +43,8 @@ static ht_status open_split(evaluation *e, const genseg_job *job, ht_error *erro
         return ht_fail(error, HT_EINVALID, "--split: %.60s is no split; expected train, val or test; correct it", split);
     ht_status status = name_data(job->data, e->name, error);
     if (!status)
-        status = genseg_dataset_open(job->data, bit, config->size, e->trained.channels, (uint64_t)config->seed, &e->data,
-                                     error);
+        status = genseg_dataset_open(job->data, bit, config->size, e->trained.channels, (uint64_t)config->seed,
+                                     ht_device_threads(e->trained.device), &e->data, error);
     e->split = bit == GENSEG_TRAIN ? &e->data.train : bit == GENSEG_VAL ? &e->data.val : &e->data.test;
     return status;
 }

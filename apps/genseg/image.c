@@ -111,6 +111,12 @@ static ht_status picture_row(void *context, const genseg_form *form, const gense
     ht_status status = genseg_rows_at(&s->rows, form, run->y, &row, error);
     if (status != HT_OK) return status;
     uint32_t most = (1u << form->depth) - 1;
+    if (form->depth == 8 && form->channels == s->channels && run->step == 1 && !form->palette_count) { /* as it is */
+        const int64_t count = (int64_t)run->count * s->channels;
+        row += (size_t)run->first * (size_t)s->channels;
+        for (int64_t i = 0; i < count; i++) row[i] = (uint8_t)run->samples[i];
+        return HT_OK;
+    }
     for (int32_t i = 0; i < run->count; i++) {
         uint8_t *to = row + ((size_t)run->first + (size_t)i * (size_t)run->step) * (size_t)s->channels;
         const uint16_t *from = run->samples + (size_t)i * (size_t)form->channels;

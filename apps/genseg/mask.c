@@ -112,8 +112,9 @@ static bool palette_codes(mask_sink *s, const char *place, ht_error *error)
 static bool meaning(const mask_sink *s, const char *place, uint8_t value[CODES], genseg_lines *warnings,
                     ht_error *error)
 {
-    int64_t count[CODES] = {0}, pixels = (int64_t)s->form.width * s->form.height;
-    for (int64_t i = 0; i < pixels; i++) count[s->rows.data[i]]++;
+    int64_t count[CODES] = {0}, apart[4][CODES] = {{0}}, pixels = (int64_t)s->form.width * s->form.height;
+    for (int64_t i = 0; i < pixels; i++) apart[i & 3][s->rows.data[i]]++; /* one count would wait for itself at each pixel */
+    for (int32_t i = 0; i < 4 * CODES; i++) count[i % CODES] += apart[i / CODES][i % CODES];
     int32_t most = s->form.palette_count ? 255 : (1 << s->form.depth) - 1;
     memcpy(value, (const uint8_t[CODES]){0, 1, 1, 0, 1}, CODES);
     int64_t strays = count[STRAY_LOW] + count[STRAY_HIGH] + (count[MOST] ? count[ONE] : 0);

@@ -56,7 +56,8 @@ static ht_status predict(prediction *p, const genseg_job *job, ht_error *error)
     ht_status status = check_folders(job, error);
     if (!status) status = genseg_trained_open(job->run, job->interrupt, &p->trained, error);
     if (!status)
-        status = genseg_dataset_images(job->images, p->trained.config.size, p->trained.channels, &p->data, error);
+        status = genseg_dataset_images(job->images, p->trained.config.size, p->trained.channels,
+                                       ht_device_threads(p->trained.device), &p->data, error);
     if (status) return status;
     int32_t count = p->data.test.count;
     if (job->dry_run) {

@@ -52,9 +52,12 @@ static void add_row(const genseg_picture *from, int32_t y, const taps *columns, 
     for (int32_t x = 0; x < size; x++) {
         const taps *t = &columns[x];
         for (int32_t c = 0; c < from->channels; c++) {
-            double value = 0;
-            for (int32_t j = t->begin; j < t->end; j++)
-                value += weight(t, j) * row[(size_t)j * (size_t)from->channels + (size_t)c];
+            const uint8_t *at = row + (size_t)t->begin * (size_t)from->channels + (size_t)c;
+            double value = t->first * *at;
+            for (int32_t j = t->begin + 1; j < t->end; j++) {
+                at += from->channels;
+                value += j == t->end - 1 ? t->last * *at : *at;
+            }
             sum[c * size + x] += scale * (value / t->sum);
         }
     }

@@ -12,22 +12,24 @@
 
 /* Creates what the method needs. Whatever goes wrong stays on the tape. */
 static void record_networks(ht_tape *tape, const genseg_state *state, const genseg_config *config,
-                            const genseg_networks *nets)
+                            const genseg_networks *nets, bool blank)
 {
     uint64_t seed = (uint64_t)config->seed;
     int64_t batch = config->batch, size = config->size;
     ht_var image = ht_input(tape, "image", HT_SHAPE(batch, nets->generator.channels, size, size));
-    genseg_segment(nn_open(tape, state->store[GENSEG_S], .seed = seed, .name = "segmenter"), image, &nets->segmenter);
+    nn_scope S = nn_open(tape, state->store[GENSEG_S], .seed = seed, .name = "segmenter", .uninitialised = blank);
+    genseg_segment(S, image, &nets->segmenter);
     if (config->method == GENSEG_PLAIN) return;
     ht_var mask = ht_input(tape, "mask", HT_SHAPE(batch, 1, size, size));
-    nn_scope A = nn_open(tape, state->store[GENSEG_A], .seed = seed, .name = "architecture");
-    genseg_generate(nn_open(tape, state->store[GENSEG_G], .seed = seed, .name = "generator"), A, mask, &nets->generator);
-    genseg_discriminate(nn_open(tape, state->store[GENSEG_H], .seed = seed, .name = "discriminator"), mask, image,
-                        &nets->discriminator);
+    nn_scope A = nn_open(tape, state->store[GENSEG_A], .seed = seed, .name = "architecture", .uninitialised = blank);
+    nn_scope G = nn_open(tape, state->store[GENSEG_G], .seed = seed, .name = "generator", .uninitialised = blank);
+    nn_scope H = nn_open(tape, state->store[GENSEG_H], .seed = seed, .name = "discriminator", .uninitialised = blank);
+    genseg_generate(G, A, mask, &nets->generator);
+    genseg_discriminate(H, mask, image, &nets->discriminator);
 }
 
-ht_status genseg_state_new(genseg_state *state, const genseg_config *config, const genseg_networks *nets,
-                           ht_device *device, ht_error *error)
+static ht_status make(genseg_state *state, const genseg_config *config, const genseg_networks *nets, ht_device *device,
+                      bool blank, ht_error *error)
 {
     bool falls = config->s_plateau_patience > 0;
     *state = (genseg_state){
@@ -41,13 +43,25 @@ ht_status genseg_state_new(genseg_state *state, const genseg_config *config, con
     if (!tape) {
         status = ht_fail(error, HT_ENOMEM, "networks: no memory to record them; take a smaller model or free some memory");
     } else {
-        record_networks(tape, state, config, nets);
+        record_networks(tape, state, config, nets, blank);
         const ht_error *finding = ht_tape_error(tape);
         if (finding->status != HT_OK) status = ht_fail(error, finding->status, "%s", finding->message);
     }
     ht_tape_free(tape);
     if (status != HT_OK) genseg_state_free(state);
     return status;
+}
+
+ht_status genseg_state_new(genseg_state *state, const genseg_config *config, const genseg_networks *nets,
+                           ht_device *device, ht_error *error)
+{
+    return make(state, config, nets, device, false, error);
+}
+
+ht_status genseg_state_blank(genseg_state *state, const genseg_config *config, const genseg_networks *nets,
+                             ht_device *device, ht_error *error)
+{
+    return make(state, config, nets, device, true, error);
 }
 
 void genseg_state_free(genseg_state *state)

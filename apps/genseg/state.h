@@ -32,6 +32,9 @@ typedef struct genseg_state {
 /** Stores with initialised weights: the networks are recorded once for their parameters. channels: of the images. */
 ht_status genseg_state_new(genseg_state *state, const genseg_config *config, const genseg_networks *nets,
                            ht_device *device, ht_error *error);
+/** The same with weights of zero, which take no memory yet: for what asks for their shapes alone. */
+ht_status genseg_state_blank(genseg_state *state, const genseg_config *config, const genseg_networks *nets,
+                             ht_device *device, ht_error *error);
 void genseg_state_free(genseg_state *state);
 /** A copy of all stores in another real type, on the same device; the caller frees it. */
 ht_status genseg_state_copy(const genseg_state *from, ht_dtype dtype, genseg_state *to, ht_error *error);

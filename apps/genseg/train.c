@@ -383,11 +383,11 @@ static ht_status allocate_batches(genseg_trainer *t, ht_error *error)
     return ht_fail(error, HT_ENOMEM, "%s: no memory for a batch; take a smaller data.batch or data.size", t->job->run);
 }
 
-static ht_status open_data(genseg_trainer *t, ht_error *error)
+static ht_status open_data(genseg_trainer *t, const ht_device *device, ht_error *error)
 {
     const genseg_config *o = &t->config;
-    if (genseg_dataset_open(t->job->data, GENSEG_TRAIN | GENSEG_VAL | GENSEG_TEST, o->size, 0, (uint64_t)o->seed, &t->data,
-                            error) != HT_OK)
+    if (genseg_dataset_open(t->job->data, GENSEG_TRAIN | GENSEG_VAL | GENSEG_TEST, o->size, 0, (uint64_t)o->seed,
+                            ht_device_threads(device), &t->data, error) != HT_OK)
         return error->status;
     if (o->batch > GENSEG_BATCH_MAX)
         return ht_fail(error, HT_EINVALID, "data.batch: %d; expected at most %d", (int)o->batch, GENSEG_BATCH_MAX);
@@ -400,7 +400,8 @@ static ht_status open_data(genseg_trainer *t, ht_error *error)
 static ht_status start(genseg_trainer *t, ht_device *device, ht_error *error)
 {
     char warning[400] = "";
-    if (genseg_state_new(&t->state, &t->config, &t->nets, device, error) != HT_OK) return error->status;
+    if ((t->job->resume ? genseg_state_blank : genseg_state_new)(&t->state, &t->config, &t->nets, device, error) != HT_OK)
+        return error->status;
     if (t->job->resume && genseg_checkpoint_read(t->job->run, &t->state, warning, sizeof warning, error) != HT_OK)
         return error->status;
     if (*warning && !t->job->quiet) printf("%s\n", warning);
@@ -482,7 +483,7 @@ static int stopped(genseg_trainer *t, ht_error *error)
 static void say_plan(genseg_trainer *t, ht_device *device, ht_error *error)
 {
     recorder record = t->config.method == GENSEG_PLAIN ? genseg_record_plain : record_round;
-    if (genseg_state_new(&t->state, &t->config, &t->nets, device, error) != HT_OK ||
+    if (genseg_state_blank(&t->state, &t->config, &t->nets, device, error) != HT_OK ||
         make_program(t, record, &t->round, error) != HT_OK)
         return;
     const ht_program_facts facts = ht_program_describe(t->round.program);
@@ -500,8 +501,8 @@ int genseg_train(const genseg_job *job, ht_error *error)
     genseg_trainer t = {.job = job, .config = job->config, .largest = NAN};
     genseg_metrics metrics = {0};
     ht_device *device = NULL;
-    if (check_folder(&t, error) == HT_OK && open_data(&t, error) == HT_OK &&
-        (device = ht_device_open("cpu", t.config.threads, error)) &&
+    if (check_folder(&t, error) == HT_OK && (device = ht_device_open("cpu", t.config.threads, error)) &&
+        open_data(&t, device, error) == HT_OK &&
         ht_precision_check(device, (ht_precision)t.config.precision, error) == HT_OK && !job->dry_run &&
         start(&t, device, error) == HT_OK) {
         if (t.data.warnings && !job->quiet) printf("%s\n", t.data.warnings);

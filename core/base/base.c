@@ -1,12 +1,14 @@
 /*
- * Status names, number types, shapes as values and as text, the error record, hashing, a clock.
+ * Status names, number types, shapes as values and as text, the error record, large memory, hashing, a clock.
  * A message is always one line: bytes that would break or colour a terminal are shown as '?', and a message that is
  * too long is cut between characters and ends with "...".
  */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #include "base/internal.h"
@@ -122,6 +124,25 @@ ht_status ht_fail(ht_error *error, ht_status status, const char *format, ...)
         if ((unsigned char)*at < 0x20u || *at == 0x7F) *at = '?';
     error->status = status;
     return status;
+}
+
+void *hti_memory(size_t bytes, size_t large)
+{
+    if (bytes > (size_t)1 << 46) return NULL; /* beyond what a process can address */
+    const size_t unit = bytes >= large ? HTI_HUGE_PAGE : 64, whole = bytes ? (bytes + unit - 1) / unit * unit : unit;
+    void *memory = aligned_alloc(unit, whole);
+#if defined(MADV_HUGEPAGE)
+    if (memory && bytes >= large) (void)madvise(memory, whole, MADV_HUGEPAGE); /* a wish: without it all is as before */
+#endif
+    return memory;
+}
+
+void hti_memory_wake(void *memory, size_t bytes)
+{
+#if defined(MADV_POPULATE_WRITE)
+    (void)madvise(memory, bytes, MADV_POPULATE_WRITE);
+#endif
+    (void)memory, (void)bytes;
 }
 
 uint64_t hti_hash(uint64_t h, const void *bytes, size_t count)

@@ -43,6 +43,13 @@ void *hti_arena_array(hti_arena *arena, int64_t count, size_t each);
 char *hti_arena_text(hti_arena *arena, const char *text);
 void hti_arena_free(hti_arena *arena);
 
+/* ---- large memory: 64-byte aligned, not zeroed, never NULL for 0 bytes; NULL if refused. free() gives it back. ---- */
+#define HTI_HUGE_PAGE ((size_t)2 << 20)
+/* Blocks of `large` bytes or more are whole huge pages, where the system has them. */
+void *hti_memory(size_t bytes, size_t large);
+/* Takes large memory now, before it is read: pages of zeros that are read first stay small in Linux 5.8 to 6.12. A hint. */
+void hti_memory_wake(void *memory, size_t bytes);
+
 /* ---- parallel loops: chunks depend on the problem alone, never on the number of threads ---- */
 typedef void (*hti_body)(void *context, int64_t begin, int64_t end);
 /* Calls body on [0, n) in chunks of `grain` (>= 1), on at most `threads` threads. */

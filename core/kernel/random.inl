@@ -7,12 +7,8 @@ HT_DEVICE T HT_NAME(k_bernoulli_word)(uint32_t word, double probability)
 {
     return ht_random_unit(word) < probability ? (T)1 : (T)0;
 }
-/* Box and Muller, in double for both types: they agree to rounding. */
-HT_DEVICE T HT_NAME(k_normal_words)(uint32_t radius, uint32_t angle)
-{
-    const double u = ht_random_unit(radius), v = ht_random_unit(angle);
-    return (T)(sqrt(-2.0 * log(u)) * cos(6.283185307179586 * v));
-}
+/* In double for both types: they agree to rounding. */
+HT_DEVICE T HT_NAME(k_normal_words)(uint32_t radius, uint32_t angle) { return (T)ht_random_normals(radius, angle).first; }
 
 HT_DEVICE T HT_NAME(k_uniform)(uint64_t key, uint64_t step, int64_t element)
 {

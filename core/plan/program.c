@@ -208,10 +208,20 @@ static ht_status commit(ht_program *p)
     return HT_OK;
 }
 
+static void wake(void *program, int64_t begin, int64_t end)
+{
+    const hti_commit *commit = ((const ht_program *)program)->commits.at + begin;
+    for (; begin < end; begin++, commit++)
+        hti_memory_wake(ht_store_data(commit->store, commit->index), hti_store_bytes(commit->store, commit->index));
+}
+
 ht_status ht_run(ht_program *p)
 {
     if (p->error.status != HT_OK) return p->error.status;
-    if (p->runs == 0) clear_inputs(p);
+    if (p->runs == 0) {
+        clear_inputs(p);
+        hti_parallel_for(p->threads, p->commits.count, 1, wake, p);
+    }
     for (int32_t s = 0; s < p->steps.count; s++) {
         hti_step *step = &p->steps.at[s];
         if (s < p->commit_section && p->interrupt && *p->interrupt)

@@ -26,7 +26,7 @@ size_t hti_utf8_bytes(const char *at);
 const char *hti_name_fault(const char *name);
 /* Whether a new tensor may have the name; if not, a filled record. */
 bool hti_store_check_name(const ht_store *store, const char *name, ht_error *error);
-/* 64-byte aligned memory, not zeroed, never NULL for 0 bytes; NULL if refused. free() gives it back. */
+/* 64-byte aligned zeros, never NULL for 0 bytes; NULL if refused. Large ones take memory when written. free() gives it back. */
 void *hti_block_take(size_t bytes);
 /* Makes room for more tensors, so that so many calls of hti_store_adopt cannot be refused. */
 bool hti_store_reserve(ht_store *store, int32_t more);

@@ -5,18 +5,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#if defined(__linux__)
 #include <sys/mman.h>
-#endif
 
 #include <ht/random.h>
 
 #include "store/internal.h"
 
-#define BLOCK_ALIGNMENT ((size_t)64)
-#define HUGE_PAGE_BYTES ((size_t)2 << 20)
-#define LARGE_BLOCK_BYTES (4 * HUGE_PAGE_BYTES)
-#define BLOCK_LIMIT ((size_t)1 << 46) /* beyond what a process can address; keeps the rounding below in range */
+#define LARGE_BLOCK_BYTES (4 * HTI_HUGE_PAGE)
 #define FIRST_ROOM 16
 #define MOST_TENSORS (1 << 28)
 
@@ -49,15 +44,11 @@ const char *hti_name_fault(const char *name)
 
 void *hti_block_take(size_t bytes)
 {
-    if (bytes > BLOCK_LIMIT) return NULL;
-    bool large = bytes >= LARGE_BLOCK_BYTES;
-    size_t unit = large ? HUGE_PAGE_BYTES : BLOCK_ALIGNMENT;
-    size_t whole = bytes ? (bytes + unit - 1) / unit * unit : unit;
-    void *block = aligned_alloc(unit, whole);
-#if defined(MADV_HUGEPAGE)
-    if (large && block) (void)madvise(block, whole, MADV_HUGEPAGE); /* a wish: without it all is as before */
+    void *block = hti_memory(bytes, LARGE_BLOCK_BYTES);
+#if defined(__linux__) /* what was thrown away is zeros once it is asked for */
+    if (block && bytes >= LARGE_BLOCK_BYTES && madvise(block, bytes, MADV_DONTNEED) == 0) return block;
 #endif
-    return block;
+    return block ? memset(block, 0, bytes) : NULL;
 }
 
 ht_store *ht_store_new(ht_device *device)
@@ -142,31 +133,27 @@ int32_t ht_store_add(ht_store *store, const char *name, ht_dtype dtype, ht_shape
 {
     char text[HT_SHAPE_TEXT];
     size_t bytes;
-    ht_status status = HT_OK;
-    if (!hti_store_check_name(store, name, error)) return -1;
-    if (!ht_dtype_bytes(dtype))
-        status = ht_fail(error, HT_EINVALID, "store: \"%s\": number type %d is none; expected f32, f64 or i32", name,
-                         (int)dtype);
-    else if (role != HT_PARAMETER && role != HT_BUFFER)
-        status = ht_fail(error, HT_EINVALID, "store: \"%s\": role %d is none; expected HT_PARAMETER or HT_BUFFER", name,
-                         (int)role);
-    else if (ht_shape_count(shape) < 0)
-        status = ht_fail(error, HT_ESHAPE, "store: \"%s\": shape %s; expected at most %d sizes, none negative, and a "
-                         "product below 2^63", name, ht_shape_text(shape, text), HT_MAX_RANK);
-    if (status != HT_OK) return -1;
     void *data = NULL;
     char *copy = NULL;
-    if (hti_bytes(ht_shape_count(shape), ht_dtype_bytes(dtype), &bytes) && hti_store_reserve(store, 1) &&
-        (copy = strdup(name)) && (data = hti_block_take(bytes))) {
-        memset(data, 0, bytes);
+    if (!hti_store_check_name(store, name, error)) return -1;
+    if (!ht_dtype_bytes(dtype))
+        ht_fail(error, HT_EINVALID, "store: \"%s\": number type %d is none; expected f32, f64 or i32", name, (int)dtype);
+    else if (role != HT_PARAMETER && role != HT_BUFFER)
+        ht_fail(error, HT_EINVALID, "store: \"%s\": role %d is none; expected HT_PARAMETER or HT_BUFFER", name, (int)role);
+    else if (ht_shape_count(shape) < 0)
+        ht_fail(error, HT_ESHAPE, "store: \"%s\": shape %s; expected at most %d sizes, none negative, and a product below 2^63",
+                name, ht_shape_text(shape, text), HT_MAX_RANK);
+    else if (hti_bytes(ht_shape_count(shape), ht_dtype_bytes(dtype), &bytes) && hti_store_reserve(store, 1) &&
+             (copy = strdup(name)) && (data = hti_block_take(bytes)))
         return hti_store_adopt(store, copy, dtype, shape, role, data);
-    }
+    else
+        ht_fail(error, HT_ENOMEM, "store: \"%s\": no memory for %s %s; take a smaller shape or free some", name,
+                ht_dtype_name(dtype), ht_shape_text(shape, text));
     free(copy);
-    ht_fail(error, HT_ENOMEM, "store: \"%s\": no memory for %s %s; take a smaller shape or free some", name,
-            ht_dtype_name(dtype), ht_shape_text(shape, text));
     return -1;
 }
 
+ht_device *ht_store_device(const ht_store *store) { return store->device; }
 int32_t ht_store_count(const ht_store *store) { return store->count; }
 const char *ht_store_name(const ht_store *store, int32_t index) { return store->slots[index].name; }
 ht_dtype ht_store_dtype(const ht_store *store, int32_t index) { return store->slots[index].dtype; }

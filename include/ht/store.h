@@ -31,6 +31,8 @@ typedef enum ht_role { HT_PARAMETER = 1, HT_BUFFER } ht_role;
 
 /** An empty store on the device; NULL without memory. The caller frees it. */
 ht_store *ht_store_new(ht_device *device);
+/** The device it was made on. Lent. */
+ht_device *ht_store_device(const ht_store *store);
 /** Frees the store. EINVALID, and nothing freed, while a program still reads it. NULL is allowed. */
 ht_status ht_store_free(ht_store *store);
 

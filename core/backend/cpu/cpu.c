@@ -2,7 +2,6 @@
  * The CPU as a backend: its table of kernels, and memory. Nothing is computed here.
  */
 #include <stdlib.h>
-#include <sys/mman.h>
 
 #include "backend/cpu/bf16.h"
 #include "backend/cpu/conv.h"
@@ -13,9 +12,6 @@
 #define NAME_OF(set) "cpu:" TEXT_OF(set)
 #define JOIN(a, b) a##b
 #define TABLE_OF(set) JOIN(hti_backend_cpu_, set)
-
-#define CACHE_LINE ((size_t)64)
-#define HUGE_PAGE ((size_t)2 << 20)
 
 /* Leaves have no kernel: the planner gives them memory. */
 #define ENTRY(name) [HTI_OP_##name] = &hti_cpu_##name
@@ -32,19 +28,8 @@ static const hti_kernel *const kernels[HTI_OPS] = {
     ENTRY(place_put),
 };
 
-/* Large blocks begin on a huge page: a whole network's values touch far fewer pages that way. */
-static void *allocate(size_t bytes)
-{
-    const size_t alignment = bytes >= 2 * HUGE_PAGE ? HUGE_PAGE : CACHE_LINE;
-    if (bytes > SIZE_MAX - alignment) return NULL;
-    const size_t size = bytes == 0 ? alignment : (bytes + alignment - 1) / alignment * alignment;
-    void *memory = aligned_alloc(alignment, size);
-#ifdef MADV_HUGEPAGE
-    /* A wish: where the system refuses it, pages are small, and nothing else changes. */
-    if (memory && alignment == HUGE_PAGE) (void)madvise(memory, size, MADV_HUGEPAGE);
-#endif
-    return memory;
-}
+/* A whole network's values touch far fewer huge pages. */
+static void *allocate(size_t bytes) { return hti_memory(bytes, 2 * HTI_HUGE_PAGE); }
 
 /* Of this instruction set: these sources are compiled once for each (meson.build). */
 extern const hti_backend TABLE_OF(HTI_INSTRUCTION_SET);

@@ -85,13 +85,12 @@ static ht_status draw(const hti_run *run, uint64_t stream, hti_body f32, hti_bod
     if (dtype != HT_F32 && dtype != HT_F64) return HT_EDTYPE;
     if (ht_shape_count(run->out->shape) == 0) return HT_OK;
     if (!dense && !run->scratch) return HT_EINTERNAL;
-    draw_context c = {.key = attributes->key, .probability = attributes->probability};
+    draw_context c = {.key = stream ? ht_random_mix(attributes->key, stream) : attributes->key,
+                      .probability = attributes->probability, .to = dense ? run->out->data : run->scratch};
     if (run->inputs > 0) {
         if (run->in[0].dtype != HT_I32) return HT_EDTYPE;
         c.step = (uint64_t)(int64_t)*(const int32_t *)run->in[0].data;
     }
-    if (stream != 0) c.key = ht_random_mix(c.key, stream);
-    c.to = dense ? run->out->data : run->scratch;
     hti_parallel_for(run->threads, ht_shape_count(run->out->shape), HTI_GRAIN / WORDS * WORDS,
                      dtype == HT_F32 ? f32 : f64, &c);
     if (dense) return HT_OK;
