@@ -454,8 +454,8 @@ static void write_weights(const weight_job *j, int64_t channels, int64_t filters
     for (int64_t k = 0; k < SIDE && o + k < f->filters; k++) {
         for (int64_t tile = 0; tile < 2; tile++)
             for (int64_t t = 0; t < taps; t += LANES)
-                hti_split_turn_to(sums + t * TAP + (k / LANES * 2 + tile) * 256 + k % LANES * LANES,
-                                  LANES, TAP, taps - t < LANES ? taps - t : LANES, stage + tile * LANES * taps + t, taps);
+                hti_split_turn(sums + t * TAP + (k / LANES * 2 + tile) * 256 + k % LANES * LANES,
+                               LANES, TAP, taps - t, LANES, stage + tile * LANES * taps + t, taps);
         float *to = j->w + ((o + k) * f->channels + c) * taps;
         const size_t bytes = (size_t)(there * taps) * sizeof *to;
         if (j->past_cache) hti_write_past_cache((char *)to, (const char *)stage, bytes);
@@ -588,9 +588,7 @@ static ht_status run_weight(void *own, const hti_conv_problem *p, const hti_run 
     return HT_OK;
 }
 
-static void release_weight(void *own) { free(own); }
-
-const hti_conv_method hti_conv_split_weight = {.prepare = prepare_weight, .run = run_weight, .release = release_weight};
+const hti_conv_method hti_conv_split_weight = {.prepare = prepare_weight, .run = run_weight, .release = free};
 
 #else
 
