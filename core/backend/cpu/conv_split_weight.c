@@ -31,6 +31,7 @@ enum {
     TAP = SIDE * SIDE + LANES,  /* numbers from the sums of one tap to those of the next: not to lie in one set of the cache */
     BAND_BYTES = 1 << 20,       /* of x, 32 channels of it: they stay in the second cache */
     SHARES = 8,                 /* of the places, each with sums of its own */
+    FEW = 2,
     UNEVEN = 8                  /* tasks of a thread, from which on it does not matter that some have one more */
 };
 
@@ -224,10 +225,11 @@ static void cut_bands(weight_state *s)
     s->together = !s->shares;
     lay_out(s, images, rows);
     if (band_bytes(s) > BAND_BYTES * 2) {
-        s->together = false;
+        s->together = !s->shares && !s->own_rows && s->taps <= FEW * s->planes;
         lay_out(s, images, rows);
         while (band_bytes(s) > BAND_BYTES && images > 1) lay_out(s, images = (images + 1) / 2, rows);
-        while (band_bytes(s) > BAND_BYTES && !s->own_rows && parts < rows) {
+        const int64_t least = s->shares ? 2 * SHARES * images / s->frame.batch : 1;
+        while ((band_bytes(s) > BAND_BYTES || parts < least) && !s->own_rows && parts < rows) {
             parts++;
             lay_out(s, 1, (rows + parts - 1) / parts);
         }
