@@ -29,7 +29,8 @@ enum {
     LEAST_PLACES = 64,        /* over all images */
     FEW_PLACES = 512,         /* up to which so many weights are read as they lie: packing takes as long as using them */
     MANY_WEIGHTS = 1 << 22,
-    LEAST_REUSE = 160,        /* products that a number of the source is part of: below it, splitting takes too long */
+    LEAST_REUSE = 128,        /* products that a number of the source is part of: below it, splitting takes too long */
+    LEAST_REUSE_ALONE = 160,  /* where there is one tap, so that others gather nothing */
     FORWARD_KEY = 0xA311, INPUT_KEY = 0xA312
 };
 
@@ -50,8 +51,7 @@ typedef struct split_state {
     int64_t batch, taps, kinds;
     int64_t channels, filters;   /* of the source and the result */
     int64_t channel_blocks, filter_blocks, chunk; /* chunk: blocks of channels that are summed at a time */
-    int64_t channel_step, filter_step; /* in w */
-    int64_t turned;              /* channels of w at a time, so that they stay in the first cache */
+    int64_t channel_step, filter_step, turned; /* in w; channels that are turned at a time, to stay in the first cache */
     axes source, result, places; /* sizes; of the grid of places of one kind */
     axes source_step, result_step;
     axes origin, reach;          /* of the padded source; the largest offsets */
@@ -107,7 +107,8 @@ static bool pays(const hti_conv_problem *p)
     const int64_t from = forward ? f->channels : f->filters, to = forward ? f->filters : f->channels;
     if (p->face == HTI_CONV_TO_WEIGHT || p->dtype != HT_F32 || !p->usual || p->direct || p->rounded || p->axes != 2) return false;
     if (f->groups != 1 || taps > MOST_TAPS || kinds > MOST_KINDS || 3 * from * to < 2 * whole(from) * whole(to)) return false;
-    return f->batch * f->out[1] * f->out[2] >= LEAST_PLACES && taps * to / (forward ? kinds : 1) >= LEAST_REUSE;
+    return f->batch * f->out[1] * f->out[2] >= LEAST_PLACES &&
+           taps * to / (forward ? kinds : 1) >= (taps > 1 ? LEAST_REUSE : LEAST_REUSE_ALONE);
 }
 
 static void read_shape(split_state *s, const hti_conv_problem *p)
@@ -422,12 +423,11 @@ static void multiply_chunk(const band *b, const hti_run *run, int64_t block, int
     const packing lying = {.s = s, .w = run->in[1].data, .to = b->weights};
     for (int64_t f = filters[0]; f < filters[1]; f++) {
         for (int64_t i = 0; i < blocks && s->lies; i++) pack_block(&lying, f, block + i, i);
-        for (int64_t k = 0; k < s->kinds; k++) {
-            const int64_t place = s->lies ? 0 : f * s->channel_blocks + block;
-            const char *weights = s->lies ? b->weights : run->in[1].data;
+        const int64_t place = s->lies ? 0 : f * s->channel_blocks + block;
+        const char *weights = s->lies ? b->weights : run->in[1].data;
+        for (int64_t k = 0; k < s->kinds; k++)
             multiply_kind(b, k, weights + s->kind[k].packed + place * s->kind[k].taps * HTI_SPLIT_STEP, block, blocks, f * SIDE,
                           run->out->data);
-        }
     }
 }
 

@@ -27,11 +27,10 @@ enum {
     LEAST_PLACES = 64,          /* over all images; below it, other methods gather as fast as they compute */
     LEAST_PLACES_OF_MANY = 32,  /* where there are more taps than */
     MANY_TAPS = 16,
-    LEAST_USES = 136,           /* of a number that is split, for x and y together */
+    LEAST_USES = 80,            /* of a number that is split, for x and y together */
     TAP = SIDE * SIDE + LANES,  /* numbers from the sums of one tap to those of the next: not to lie in one set of the cache */
     BAND_BYTES = 1 << 20,       /* of x, 32 channels of it: they stay in the second cache */
     SHARES = 8,                 /* of the places, each with sums of its own */
-    FEW = 2,
     UNEVEN = 8                  /* tasks of a thread, from which on it does not matter that some have one more */
 };
 
@@ -224,8 +223,9 @@ static void cut_bands(weight_state *s)
     int64_t images = s->frame.batch, parts = 1;
     s->together = !s->shares;
     lay_out(s, images, rows);
-    if (band_bytes(s) > BAND_BYTES * 2) {
-        s->together = !s->shares && !s->own_rows && s->taps <= FEW * s->planes;
+    const bool few = !s->shares && !s->own_rows && s->taps <= 2 * s->planes; /* y would come from memory for each plane */
+    if (band_bytes(s) > (few ? 1 : 2) * BAND_BYTES) {
+        s->together = few;
         lay_out(s, images, rows);
         while (band_bytes(s) > BAND_BYTES && images > 1) lay_out(s, images = (images + 1) / 2, rows);
         const int64_t least = s->shares ? 2 * SHARES * images / s->frame.batch : 1;

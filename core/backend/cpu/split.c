@@ -103,8 +103,6 @@ UNIT void hti_split_multiply_pairs(const hti_split_pairs *block, float *sum)
 
 /* ---- parts ---- */
 
-enum { AHEAD = 16 };
-
 /* Of 16 numbers, in 16 bits each: as f32. */
 UNIT static inline __m512 widened(__m256i x) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16)); }
 
@@ -126,6 +124,7 @@ static inline __mmask16 mask_of(int64_t count)
 
 UNIT void hti_split_rows(const float *from, int64_t step, int64_t rows, int64_t count, char *to, int64_t part)
 {
+    enum { AHEAD = 16 };
     const __mmask16 low = mask_of(count), high = mask_of(count - 16);
     for (int64_t r = 0; r < rows; r++, from += step, to += HTI_SPLIT_LINE) {
         __builtin_prefetch(from + AHEAD * step); /* rows are too short for the processor to see what comes */
@@ -159,8 +158,7 @@ UNIT void hti_split_weights(const float *from, int64_t step, int64_t pairs, char
 
 void hti_split_turn(const float *from, int64_t ahead, int64_t step, int64_t rows, int64_t count, float *to, int64_t to_step)
 {
-    const __mmask16 there = to_step == HTI_SPLIT_LANES ? 0xFFFF : mask_of(rows);
-    const __mmask16 mask = mask_of(count);
+    const __mmask16 mask = mask_of(count), there = to_step == HTI_SPLIT_LANES ? 0xFFFF : mask_of(rows);
     __m512 r[16], s[16];
     for (int32_t i = 0; i < 16; i++) {
         __builtin_prefetch(from + ahead + i * step);
