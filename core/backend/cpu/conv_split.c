@@ -6,6 +6,7 @@
  * is fixed by the problem: bits do not depend on threads.
  */
 #include "backend/cpu/conv.h"
+#include "backend/cpu/loops.h"
 #include "backend/cpu/split.h"
 
 #ifdef HT_AMX
@@ -28,7 +29,8 @@ enum {
     LEAST_PLACES = 64,        /* over all images */
     FEW_PLACES = 512,         /* up to which so many weights are read as they lie: packing takes as long as using them */
     MANY_WEIGHTS = 1 << 22,
-    LEAST_REUSE = 160,        /* products that a number of the source is part of: below it, splitting takes too long */
+    LEAST_REUSE = 128,        /* products that a number of the source is part of: below it, splitting takes too long */
+    LEAST_REUSE_ALONE = 160,  /* where there is one tap, so that others gather nothing */
     FORWARD_KEY = 0xA311, INPUT_KEY = 0xA312
 };
 
@@ -49,7 +51,7 @@ typedef struct split_state {
     int64_t batch, taps, kinds;
     int64_t channels, filters;   /* of the source and the result */
     int64_t channel_blocks, filter_blocks, chunk; /* chunk: blocks of channels that are summed at a time */
-    int64_t channel_step, filter_step; /* in w */
+    int64_t channel_step, filter_step, turned; /* in w; channels that are turned at a time, to stay in the first cache */
     axes source, result, places; /* sizes; of the grid of places of one kind */
     axes source_step, result_step;
     axes origin, reach;          /* of the padded source; the largest offsets */
@@ -58,6 +60,7 @@ typedef struct split_state {
     int64_t image_lines, block_bytes, part_bytes; /* of a band: lines of one image; bytes of 32 channels, of one part */
     int64_t tiles;               /* of 16 places in a band, at most */
     bool lies;                   /* weights are read as they lie, and packed where they are used */
+    bool past_cache;             /* the result, which is written once */
     int64_t weight_bytes;        /* packed, or in the scratch of a task */
     size_t table_bytes, task_bytes;
     kind kind[];
@@ -70,8 +73,6 @@ typedef struct reached {
     int64_t phase, offset;
 } reached;
 
-static int64_t floor_divided(int64_t a, int64_t b) { return a >= 0 ? a / b : -((b - 1 - a) / b); }
-
 static reached reach_of(const hti_conv_problem *p, int32_t axis, int64_t tap)
 {
     const hti_conv_frame *f = &p->frame;
@@ -79,7 +80,7 @@ static reached reach_of(const hti_conv_problem *p, int32_t axis, int64_t tap)
     if (p->face == HTI_CONV_FORWARD) return (reached){at % step, at / step};
     /* x at q step + first is reached from y at q + offset, where first + pad - at = offset step. */
     const int64_t first = ((at - f->pad[axis]) % step + step) % step;
-    return (reached){first, floor_divided(first + f->pad[axis] - at, step)};
+    return (reached){first, (first + f->pad[axis] - at) / step};
 }
 
 /* The least offset of the axis, which becomes 0, and the largest one then. */
@@ -106,7 +107,8 @@ static bool pays(const hti_conv_problem *p)
     const int64_t from = forward ? f->channels : f->filters, to = forward ? f->filters : f->channels;
     if (p->face == HTI_CONV_TO_WEIGHT || p->dtype != HT_F32 || !p->usual || p->direct || p->rounded || p->axes != 2) return false;
     if (f->groups != 1 || taps > MOST_TAPS || kinds > MOST_KINDS || 3 * from * to < 2 * whole(from) * whole(to)) return false;
-    return f->batch * f->out[1] * f->out[2] >= LEAST_PLACES && taps * to / (forward ? kinds : 1) >= LEAST_REUSE;
+    return f->batch * f->out[1] * f->out[2] >= LEAST_PLACES &&
+           taps * to / (forward ? kinds : 1) >= (taps > 1 ? LEAST_REUSE : LEAST_REUSE_ALONE);
 }
 
 static void read_shape(split_state *s, const hti_conv_problem *p)
@@ -122,6 +124,7 @@ static void read_shape(split_state *s, const hti_conv_problem *p)
     s->filters = forward ? f->filters : f->channels;
     s->channel_step = forward ? taps : f->channels * taps;
     s->filter_step = forward ? f->channels * taps : taps;
+    for (s->turned = LANES / 2; s->turned > 2 && s->turned * taps > MOST_TAPS;) s->turned /= 2;
     s->channel_blocks = (s->channels + SIDE - 1) / SIDE;
     s->filter_blocks = (s->filters + SIDE - 1) / SIDE;
     s->source = forward ? image : out;
@@ -179,6 +182,8 @@ static void cut_bands(split_state *s, int64_t most_taps)
     const int64_t by_rows = s->rows * ((s->places.column + LANES - 1) / LANES);
     s->tiles = s->images * (s->places.column < LANES ? flat : by_rows) + 1;
     s->table_bytes = hti_lines((size_t)(s->tiles * (LANES + 1)) * sizeof(int64_t));
+    s->past_cache = chunks == 1 && s->filters % SIDE == 0 &&
+                    s->batch * s->result.row * s->result.column * s->filters >= HTI_PAST_CACHE / (int64_t)sizeof(float);
     s->task_bytes = (size_t)(s->part_bytes * PARTS) + s->table_bytes * (size_t)s->kinds;
 }
 
@@ -234,42 +239,54 @@ typedef struct packing {
     const split_state *s;
     const float *w;
     char *to;
+    bool past_cache;
 } packing;
 
-/* Steps of one block of filters and one of channels, of all kinds: packed [kind][place][tap]. */
+/* Steps of one block of filters and one of channels, of all kinds: packed [kind][place][tap]. Channels that lie one after the
+ * other are turned as one row. */
 static void pack_block(const packing *j, int64_t filter_block, int64_t channel_block, int64_t place)
 {
     const split_state *s = j->s;
-    _Alignas(64) float turned[2][MOST_TAPS + LANES][LANES];
-    for (int64_t half = 0; half < SIDE; half += LANES)
-        for (int64_t pair = 0; pair < SIDE / 2; pair++) {
-            const int64_t filter = filter_block * SIDE + half, rows = s->filters - filter;
-            for (int64_t odd = 0; odd < 2; odd++) {
-                const int64_t channel = channel_block * SIDE + 2 * pair + odd;
-                const float *from = j->w + channel * s->channel_step + filter * s->filter_step;
-                for (int64_t t = 0; t < s->taps; t += LANES)
-                    hti_split_turn(from + t, 2 * s->channel_step, s->filter_step, channel < s->channels ? rows : 0, s->taps - t,
-                                   turned[odd][t]);
-            }
-            for (int64_t i = 0; i < s->kinds; i++) {
-                const kind *k = &s->kind[i];
-                char *to = j->to + k->packed + place * k->taps * HTI_SPLIT_STEP + (half + pair) * LINE;
-                for (int64_t t = 0; t < k->taps; t++)
-                    hti_split_pair(turned[0][k->tap[t]], turned[1][k->tap[t]], to + t * HTI_SPLIT_STEP, HTI_SPLIT_STEP / PARTS);
-            }
+    const int64_t some = s->turned, merged = s->channel_step == s->taps ? some : 1;
+    const int64_t ahead = merged > 1 ? merged * s->taps : 4 * s->channel_step;
+    _Alignas(64) float turned[2 * MOST_TAPS + LANES][LANES];
+    for (int64_t at = 0; at < 2 * SIDE; at += some) {
+        const int64_t half = at / SIDE * LANES, first = at % SIDE, filter = filter_block * SIDE + half;
+        for (int64_t c = 0; c < some; c += merged) {
+            const int64_t channel = channel_block * SIDE + first + c;
+            const int64_t there = s->channels - channel < merged ? s->channels - channel : merged;
+            const float *from = j->w + channel * s->channel_step + filter * s->filter_step;
+            for (int64_t t = 0; t < merged * s->taps; t += LANES)
+                hti_split_turn(from + t, ahead, s->filter_step, s->filters - filter, there * s->taps - t,
+                               turned[c * s->taps + t], LANES);
         }
+        for (int64_t i = 0; i < s->kinds; i++) {
+            const kind *k = &s->kind[i];
+            char *to = j->to + k->packed + place * k->taps * HTI_SPLIT_STEP + (half + first / 2) * LINE;
+            for (int64_t t = 0; t < k->taps; t++)
+                hti_split_weights(turned[k->tap[t]], s->taps * LANES, some / 2, to + t * HTI_SPLIT_STEP, j->past_cache);
+        }
+    }
 }
 
+/* In the order in which w lies. */
 static void pack_blocks(void *context, int64_t begin, int64_t end)
 {
     const packing *j = context;
-    for (int64_t i = begin; i < end; i++) pack_block(j, i / j->s->channel_blocks, i % j->s->channel_blocks, i);
+    const split_state *s = j->s;
+    const bool forward = s->channel_step == s->taps;
+    for (int64_t i = begin; i < end; i++) {
+        const int64_t filter = forward ? i / s->channel_blocks : i % s->filter_blocks;
+        const int64_t channel = forward ? i % s->channel_blocks : i / s->filter_blocks;
+        pack_block(j, filter, channel, filter * s->channel_blocks + channel);
+    }
+    hti_end_writes();
 }
 
 static ht_status pack_split(const void *own, const hti_conv_problem *p, const hti_tensor *from, void *packed, int32_t threads)
 {
     const split_state *s = own;
-    packing j = {.s = s, .w = from->data, .to = packed};
+    packing j = {.s = s, .w = from->data, .to = packed, .past_cache = s->weight_bytes >= HTI_PAST_CACHE};
     (void)p;
     hti_parallel_for(threads, s->filter_blocks * s->channel_blocks, 1, pack_blocks, &j);
     return HT_OK;
@@ -361,7 +378,10 @@ static void put(const split_state *s, const int64_t place[SIDE], int64_t rows, i
         const float *from = sum + i / LANES * 2 * LANES * LANES + i % LANES * LANES;
         float *to = result + place[i] * s->filters + filter;
         if (place[i] < 0) continue;
-        if (count == SIDE && add)
+        if (s->past_cache)
+            for (int64_t k = 0; k < SIDE; k += LANES)
+                hti_write_past_cache((char *)(to + k), (const char *)(from + k * LANES), LINE);
+        else if (count == SIDE && add)
             for (int64_t k = 0; k < LANES; k++) {
                 to[k] += from[k];
                 to[LANES + k] += from[LANES * LANES + k];
@@ -403,12 +423,11 @@ static void multiply_chunk(const band *b, const hti_run *run, int64_t block, int
     const packing lying = {.s = s, .w = run->in[1].data, .to = b->weights};
     for (int64_t f = filters[0]; f < filters[1]; f++) {
         for (int64_t i = 0; i < blocks && s->lies; i++) pack_block(&lying, f, block + i, i);
-        for (int64_t k = 0; k < s->kinds; k++) {
-            const int64_t place = s->lies ? 0 : f * s->channel_blocks + block;
-            const char *weights = s->lies ? b->weights : run->in[1].data;
+        const int64_t place = s->lies ? 0 : f * s->channel_blocks + block;
+        const char *weights = s->lies ? b->weights : run->in[1].data;
+        for (int64_t k = 0; k < s->kinds; k++)
             multiply_kind(b, k, weights + s->kind[k].packed + place * s->kind[k].taps * HTI_SPLIT_STEP, block, blocks, f * SIDE,
                           run->out->data);
-        }
     }
 }
 
@@ -446,14 +465,12 @@ static ht_status run_split(void *own, const hti_conv_problem *p, const hti_run *
                      (int64_t[]){s->filter_blocks * share / shares, s->filter_blocks * (share + 1) / shares}, scratch);
         }
         hti_split_end();
+        hti_end_writes();
     }
     return HT_OK;
 }
 
-static void release_split(void *own) { free(own); }
-
-const hti_conv_method hti_conv_split = {.prepare = prepare_split, .run = run_split, .pack = pack_split,
-                                        .release = release_split};
+const hti_conv_method hti_conv_split = {.prepare = prepare_split, .run = run_split, .pack = pack_split, .release = free};
 
 #else
 

@@ -27,7 +27,7 @@ enum {
     LEAST_PLACES = 64,          /* over all images; below it, other methods gather as fast as they compute */
     LEAST_PLACES_OF_MANY = 32,  /* where there are more taps than */
     MANY_TAPS = 16,
-    LEAST_USES = 136,           /* of a number that is split, for x and y together */
+    LEAST_USES = 80,            /* of a number that is split, for x and y together */
     TAP = SIDE * SIDE + LANES,  /* numbers from the sums of one tap to those of the next: not to lie in one set of the cache */
     BAND_BYTES = 1 << 20,       /* of x, 32 channels of it: they stay in the second cache */
     SHARES = 8,                 /* of the places, each with sums of its own */
@@ -223,11 +223,13 @@ static void cut_bands(weight_state *s)
     int64_t images = s->frame.batch, parts = 1;
     s->together = !s->shares;
     lay_out(s, images, rows);
-    if (band_bytes(s) > BAND_BYTES * 2) {
-        s->together = false;
+    const bool few = !s->shares && !s->own_rows && s->taps <= 2 * s->planes; /* y would come from memory for each plane */
+    if (band_bytes(s) > (few ? 1 : 2) * BAND_BYTES) {
+        s->together = few;
         lay_out(s, images, rows);
         while (band_bytes(s) > BAND_BYTES && images > 1) lay_out(s, images = (images + 1) / 2, rows);
-        while (band_bytes(s) > BAND_BYTES && !s->own_rows && parts < rows) {
+        const int64_t least = s->shares ? 2 * SHARES * images / s->frame.batch : 1;
+        while ((band_bytes(s) > BAND_BYTES || parts < least) && !s->own_rows && parts < rows) {
             parts++;
             lay_out(s, 1, (rows + parts - 1) / parts);
         }
@@ -454,8 +456,8 @@ static void write_weights(const weight_job *j, int64_t channels, int64_t filters
     for (int64_t k = 0; k < SIDE && o + k < f->filters; k++) {
         for (int64_t tile = 0; tile < 2; tile++)
             for (int64_t t = 0; t < taps; t += LANES)
-                hti_split_turn_to(sums + t * TAP + (k / LANES * 2 + tile) * 256 + k % LANES * LANES,
-                                  LANES, TAP, taps - t < LANES ? taps - t : LANES, stage + tile * LANES * taps + t, taps);
+                hti_split_turn(sums + t * TAP + (k / LANES * 2 + tile) * 256 + k % LANES * LANES,
+                               LANES, TAP, taps - t, LANES, stage + tile * LANES * taps + t, taps);
         float *to = j->w + ((o + k) * f->channels + c) * taps;
         const size_t bytes = (size_t)(there * taps) * sizeof *to;
         if (j->past_cache) hti_write_past_cache((char *)to, (const char *)stage, bytes);
@@ -588,9 +590,7 @@ static ht_status run_weight(void *own, const hti_conv_problem *p, const hti_run 
     return HT_OK;
 }
 
-static void release_weight(void *own) { free(own); }
-
-const hti_conv_method hti_conv_split_weight = {.prepare = prepare_weight, .run = run_weight, .release = release_weight};
+const hti_conv_method hti_conv_split_weight = {.prepare = prepare_weight, .run = run_weight, .release = free};
 
 #else
 

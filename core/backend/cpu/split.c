@@ -103,21 +103,18 @@ UNIT void hti_split_multiply_pairs(const hti_split_pairs *block, float *sum)
 
 /* ---- parts ---- */
 
-typedef struct parts {
-    __m256i part[HTI_SPLIT_PARTS];
-} parts;
+/* Of 16 numbers, in 16 bits each: as f32. */
+UNIT static inline __m512 widened(__m256i x) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16)); }
 
-enum { AHEAD = 16 };
-
-/* Each part is what the parts before it leave, rounded to bf16. */
-UNIT static inline parts parts_of(__m512 x)
+/* A line of each part, of 32 numbers: what the parts before it leave, rounded to bf16. */
+UNIT static inline void split_line(__m512 low, __m512 high, char *to, int64_t part)
 {
-    parts p;
-    for (int32_t i = 0; i < HTI_SPLIT_PARTS; i++) {
-        p.part[i] = (__m256i)_mm512_cvtneps_pbh(x);
-        x = _mm512_sub_ps(x, _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(p.part[i]), 16)));
+    for (int64_t i = 0; i < HTI_SPLIT_PARTS; i++) {
+        const __m512i both = (__m512i)_mm512_cvtne2ps_pbh(high, low);
+        _mm512_store_si512(to + i * part, both);
+        low = _mm512_sub_ps(low, widened(_mm512_castsi512_si256(both)));
+        high = _mm512_sub_ps(high, widened(_mm512_extracti64x4_epi64(both, 1)));
     }
-    return p;
 }
 
 static inline __mmask16 mask_of(int64_t count)
@@ -127,13 +124,12 @@ static inline __mmask16 mask_of(int64_t count)
 
 UNIT void hti_split_rows(const float *from, int64_t step, int64_t rows, int64_t count, char *to, int64_t part)
 {
+    enum { AHEAD = 16 };
     const __mmask16 low = mask_of(count), high = mask_of(count - 16);
     for (int64_t r = 0; r < rows; r++, from += step, to += HTI_SPLIT_LINE) {
         __builtin_prefetch(from + AHEAD * step); /* rows are too short for the processor to see what comes */
         __builtin_prefetch(from + AHEAD * step + 16);
-        const parts a = parts_of(_mm512_maskz_loadu_ps(low, from)), b = parts_of(_mm512_maskz_loadu_ps(high, from + 16));
-        for (int64_t i = 0; i < HTI_SPLIT_PARTS; i++)
-            _mm512_store_si512(to + i * part, _mm512_inserti64x4(_mm512_castsi256_si512(a.part[i]), b.part[i], 1));
+        split_line(_mm512_maskz_loadu_ps(low, from), _mm512_maskz_loadu_ps(high, from + 16), to, part);
     }
 }
 
@@ -142,19 +138,27 @@ void hti_split_zeros(char *to, int64_t lines, int64_t part)
     for (int64_t i = 0; i < HTI_SPLIT_PARTS; i++) memset(to + i * part, 0, (size_t)(lines * HTI_SPLIT_LINE));
 }
 
-UNIT void hti_split_pair(const float *even, const float *odd, char *to, int64_t part)
+/* The parts of both rows, number by number: a pair is then the upper half of the one f32, and of the other shifted down. */
+UNIT void hti_split_weights(const float *from, int64_t step, int64_t pairs, char *to, bool past_cache)
 {
-    const parts a = parts_of(_mm512_loadu_ps(even)), b = parts_of(_mm512_loadu_ps(odd));
-    for (int64_t i = 0; i < HTI_SPLIT_PARTS; i++)
-        _mm512_store_si512(to + i * part, _mm512_or_si512(_mm512_cvtepu16_epi32(a.part[i]),
-                                                          _mm512_slli_epi32(_mm512_cvtepu16_epi32(b.part[i]), 16)));
+    const __m512i counted = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512i in_pairs = _mm512_or_si512(counted, _mm512_slli_epi32(_mm512_add_epi32(counted, _mm512_set1_epi32(16)), 16));
+    for (int64_t k = 0; k < pairs; k++, from += 2 * step, to += HTI_SPLIT_LINE) {
+        __m512 even = _mm512_load_ps(from), odd = _mm512_load_ps(from + step);
+        for (int64_t i = 0; i < HTI_SPLIT_PARTS; i++) {
+            const __m512i part = _mm512_permutexvar_epi16(in_pairs, (__m512i)_mm512_cvtne2ps_pbh(odd, even));
+            char *line = to + i * (HTI_SPLIT_STEP / HTI_SPLIT_PARTS);
+            if (past_cache) _mm512_stream_si512((void *)line, part);
+            else _mm512_store_si512(line, part);
+            even = _mm512_sub_ps(even, _mm512_castsi512_ps(_mm512_slli_epi32(part, 16)));
+            odd = _mm512_sub_ps(odd, _mm512_castsi512_ps(_mm512_and_si512(part, _mm512_set1_epi32(-65536))));
+        }
+    }
 }
 
-/* Of each row of the result the numbers that are `there`. */
-static inline void turn(const float *from, int64_t ahead, int64_t step, int64_t rows, int64_t count, float *to, int64_t to_step,
-                        __mmask16 there)
+void hti_split_turn(const float *from, int64_t ahead, int64_t step, int64_t rows, int64_t count, float *to, int64_t to_step)
 {
-    const __mmask16 mask = mask_of(count);
+    const __mmask16 mask = mask_of(count), there = to_step == HTI_SPLIT_LANES ? 0xFFFF : mask_of(rows);
     __m512 r[16], s[16];
     for (int32_t i = 0; i < 16; i++) {
         __builtin_prefetch(from + ahead + i * step);
@@ -180,26 +184,13 @@ static inline void turn(const float *from, int64_t ahead, int64_t step, int64_t 
     }
 }
 
-void hti_split_turn(const float *from, int64_t ahead, int64_t step, int64_t rows, int64_t count, float *to)
-{
-    turn(from, ahead, step, rows, count, to, HTI_SPLIT_LANES, 0xFFFF);
-}
-
-void hti_split_turn_to(const float *from, int64_t ahead, int64_t step, int64_t rows, float *to, int64_t to_step)
-{
-    turn(from, ahead, step, rows, HTI_SPLIT_LANES, to, to_step, mask_of(rows));
-}
-
 UNIT void hti_split_turned(const float *from, int64_t step, int64_t rows, int64_t count, char *to, int64_t part)
 {
     float low[256], high[256];
-    hti_split_turn(from, HTI_SPLIT_LANES, step, rows, count, low);
-    hti_split_turn(from + (rows > 16 ? 16 * step : 0), HTI_SPLIT_LANES, step, rows - 16, count, high);
-    for (int64_t r = 0; r < 16; r++, to += HTI_SPLIT_LINE) {
-        const parts a = parts_of(_mm512_loadu_ps(low + 16 * r)), b = parts_of(_mm512_loadu_ps(high + 16 * r));
-        for (int64_t i = 0; i < HTI_SPLIT_PARTS; i++)
-            _mm512_store_si512(to + i * part, _mm512_inserti64x4(_mm512_castsi256_si512(a.part[i]), b.part[i], 1));
-    }
+    hti_split_turn(from, HTI_SPLIT_LANES, step, rows, count, low, HTI_SPLIT_LANES);
+    hti_split_turn(from + (rows > 16 ? 16 * step : 0), HTI_SPLIT_LANES, step, rows - 16, count, high, HTI_SPLIT_LANES);
+    for (int64_t r = 0; r < 256; r += 16, to += HTI_SPLIT_LINE)
+        split_line(_mm512_loadu_ps(low + r), _mm512_loadu_ps(high + r), to, part);
 }
 
 /* Parts as lanes of 32 bits: the second of a pair goes above the first. */
@@ -209,9 +200,12 @@ typedef struct lanes {
 
 UNIT static inline lanes lanes_of(const float *row, int64_t first, __mmask16 mask)
 {
-    const parts p = parts_of(row ? _mm512_maskz_loadu_ps(mask, row + first) : _mm512_setzero_ps());
+    __m512 x = row ? _mm512_maskz_loadu_ps(mask, row + first) : _mm512_setzero_ps();
     lanes l;
-    for (int32_t i = 0; i < HTI_SPLIT_PARTS; i++) l.part[i] = _mm512_cvtepu16_epi32(p.part[i]);
+    for (int32_t i = 0; i < HTI_SPLIT_PARTS; i++) {
+        l.part[i] = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(x));
+        x = _mm512_sub_ps(x, _mm512_castsi512_ps(_mm512_slli_epi32(l.part[i], 16)));
+    }
     return l;
 }
 

@@ -61,13 +61,11 @@ void hti_split_multiply_pairs(const hti_split_pairs *block, float *sum);
 void hti_split_rows(const float *from, int64_t step, int64_t rows, int64_t count, char *to, int64_t part);
 /* Lines of zeros. */
 void hti_split_zeros(char *to, int64_t lines, int64_t part);
-/* A pair of rows of b, of 16 numbers each, becomes a line of 64 bytes. */
-void hti_split_pair(const float *even, const float *odd, char *to, int64_t part);
-/* 16 rows of up to 16 numbers, `step` numbers apart, turned: to[number][row], zeros where there is none. What is read
- * next lies `ahead`. */
-void hti_split_turn(const float *from, int64_t ahead, int64_t step, int64_t rows, int64_t count, float *to);
-/* Up to 16 rows of 16 numbers turned: 16 rows of so many numbers, `to_step` apart. */
-void hti_split_turn_to(const float *from, int64_t ahead, int64_t step, int64_t rows, float *to, int64_t to_step);
+/* Pairs of rows of b, of 16 numbers each, `step` numbers apart, become lines of a step one after the other. */
+void hti_split_weights(const float *from, int64_t step, int64_t pairs, char *to, bool past_cache);
+/* Up to 16 rows of up to 16 numbers, `step` numbers apart, turned: 16 rows of so many numbers, `to_step` apart, or 16 apart and
+ * then with zeros behind. What is read next lies `ahead`. */
+void hti_split_turn(const float *from, int64_t ahead, int64_t step, int64_t rows, int64_t count, float *to, int64_t to_step);
 /* Up to 32 rows of up to 16 numbers become 16 rows of a, of a line each: the first numbers, the second ones, .. */
 void hti_split_turned(const float *from, int64_t step, int64_t rows, int64_t count, char *to, int64_t part);
 /* Up to 16 numbers of each row (NULL: zeros), from number `first` on: 16 lines of pairs from row 0 on, and from row 1 on. */
