@@ -174,24 +174,24 @@ static const hti_reject rejects_add[] = {
     {"sizes that do not fit", HT_ESHAPE, "[3,4] and [3,5]", 2, {{2, {3, 4}}, {2, {3, 5}}}, record_add},
 };
 
-#define ROW(op, light_, partial_, ...)                                                                         \
+#define ROW(op, partial_, ...)                                                                                 \
     static const hti_sample samples_##op[] = {__VA_ARGS__};                                                    \
     const hti_op hti_op_##op = {.name = #op, .id = HTI_OP_##op, .kind = HTI_POINTWISE, .inputs = 2,            \
-                                .light = light_, .shape = hti_shape_pointwise, .partial = partial_,            \
+                                .shape = hti_shape_pointwise, .partial = partial_,                             \
                                 HTI_SAMPLES(samples_##op), HTI_REJECTS(rejects_add)};
-ROW(add, true, d_add, {"equal shapes", 2, PAIR, 0, 0, record_add}, {"per channel", 2, BROADCAST, 0, 0, record_add})
-ROW(sub, true, d_sub, {"equal shapes", 2, PAIR, 0, 0, record_sub}, {"per channel", 2, BROADCAST, 0, 0, record_sub})
-ROW(mul, true, d_mul, {"equal shapes", 2, PAIR, 0, 0, record_mul}, {"per channel", 2, BROADCAST, 0, 0, record_mul},
+ROW(add, d_add, {"equal shapes", 2, PAIR, 0, 0, record_add}, {"per channel", 2, BROADCAST, 0, 0, record_add})
+ROW(sub, d_sub, {"equal shapes", 2, PAIR, 0, 0, record_sub}, {"per channel", 2, BROADCAST, 0, 0, record_sub})
+ROW(mul, d_mul, {"equal shapes", 2, PAIR, 0, 0, record_mul}, {"per channel", 2, BROADCAST, 0, 0, record_mul},
     {"by a scalar", 2, SCALAR, 0, 0, record_mul}, {"by itself", 1, PAIR, 0, 0, record_self})
-ROW(div, false, d_div, {"equal shapes", 2, PAIR, 0.4, 2, record_div}, {"per channel", 2, BROADCAST, 0.4, 2, record_div})
+ROW(div, d_div, {"equal shapes", 2, PAIR, 0.4, 2, record_div}, {"per channel", 2, BROADCAST, 0.4, 2, record_div})
 
 static const hti_sample samples_greater[] = {{"equal shapes", 2, PAIR, 0, 0, record_greater},
                                              {"less, per channel", 2, BROADCAST, 0, 0, record_less}};
-const hti_op hti_op_greater = {.name = "greater", .id = HTI_OP_greater, .kind = HTI_CONSTANT, .inputs = 2, .light = true,
+const hti_op hti_op_greater = {.name = "greater", .id = HTI_OP_greater, .kind = HTI_CONSTANT, .inputs = 2,
                                .branch = HTI_BRANCH_VALUE, .shape = hti_shape_pointwise, HTI_SAMPLES(samples_greater)};
 
 static const hti_sample samples_equal[] = {{"rounded numbers", 2, PAIR, -3, 3, record_equal}};
-const hti_op hti_op_equal = {.name = "equal", .id = HTI_OP_equal, .kind = HTI_CONSTANT, .inputs = 2, .light = true,
+const hti_op hti_op_equal = {.name = "equal", .id = HTI_OP_equal, .kind = HTI_CONSTANT, .inputs = 2,
                              .branch = HTI_BRANCH_VALUE, .shape = hti_shape_pointwise, HTI_SAMPLES(samples_equal)};
 
 /* The largest is a constant to it: what the softmax family makes of the difference does not depend on it. */
@@ -211,6 +211,6 @@ static const hti_sample samples_where[] = {
 static const hti_reject rejects_where[] = {
     {"bounds of a clamp in the wrong order", HT_EINVALID, "low <= high", 1, {{1, {3}}}, record_clamp_reversed},
 };
-const hti_op hti_op_where = {.name = "where", .id = HTI_OP_where, .kind = HTI_LINEAR, .inputs = 3, .light = true, .carries = 6,
+const hti_op hti_op_where = {.name = "where", .id = HTI_OP_where, .kind = HTI_LINEAR, .inputs = 3, .carries = 6,
                              .shape = hti_shape_pointwise, .transpose = transpose_where, HTI_SAMPLES(samples_where),
                              HTI_REJECTS(rejects_where)};

@@ -122,15 +122,14 @@ static void print_factor(const void *attributes, FILE *file)
     }
 
 /* NONE and NUMBERS stand for two arguments each: the bytes of the attributes, and how to print them. */
-#define ROW_OF(op, kind_, light_, branch_, partial_, bytes_, print_, ...)                                          \
+#define ROW_OF(op, kind_, branch_, partial_, bytes_, print_, ...)                                                  \
     static const hti_sample samples_##op[] = {__VA_ARGS__};                                                        \
     const hti_op hti_op_##op = {.name = #op, .id = HTI_OP_##op, .kind = kind_, .inputs = 1,                        \
-                                .attribute_bytes = bytes_, .light = light_, .branch = branch_,                     \
+                                .attribute_bytes = bytes_, .branch = branch_,                                      \
                                 .shape = hti_shape_pointwise, .partial = partial_, .print = print_, HTI_SAMPLES(samples_##op)};
-#define ROW(op, kind_, ...) ROW_OF(op, kind_, false, HTI_NO_BRANCH, __VA_ARGS__)
-#define LIGHT(op, kind_, ...) ROW_OF(op, kind_, true, HTI_NO_BRANCH, __VA_ARGS__)
-#define KINKED(op, kind_, ...) ROW_OF(op, kind_, true, HTI_BRANCH_SIGN, __VA_ARGS__) /* a comparison and a product at most */
-#define STEPPED(op, kind_, ...) ROW_OF(op, kind_, false, HTI_BRANCH_VALUE, __VA_ARGS__)
+#define ROW(op, kind_, ...) ROW_OF(op, kind_, HTI_NO_BRANCH, __VA_ARGS__)
+#define KINKED(op, kind_, ...) ROW_OF(op, kind_, HTI_BRANCH_SIGN, __VA_ARGS__)
+#define STEPPED(op, kind_, ...) ROW_OF(op, kind_, HTI_BRANCH_VALUE, __VA_ARGS__)
 #define NONE 0, NULL
 #define NUMBERS(print_) sizeof(hti_affine_attributes), print_
 #define ANY(op) {"around zero", 1, MATRIX, -1.5, 1.5, record_##op}
@@ -167,7 +166,7 @@ SAMPLE(sign, ht_sign(in[0]))
 SAMPLE(round, ht_round(in[0]))
 SAMPLE(positive, hti_emit(in[0].tape, HTI_OP_positive, NULL, in, 1, HT_HERE))
 
-LIGHT(affine, HTI_POINTWISE, d_affine, NUMBERS(print_affine), ANY(affine))
+ROW(affine, HTI_POINTWISE, d_affine, NUMBERS(print_affine), ANY(affine))
 ROW(exp, HTI_POINTWISE, d_exp, NONE, ANY(exp))
 ROW(expm1, HTI_POINTWISE, d_expm1, NONE, ANY(expm1), {"elu above zero", 1, MATRIX, 0.3, 2, record_elu},
     {"elu below zero", 1, LINE, -2, -0.3, record_elu})
@@ -176,7 +175,7 @@ ROW(log1p, HTI_POINTWISE, d_log1p, NONE, ABOVE(log1p))
 ROW(sqrt, HTI_POINTWISE, d_sqrt, NONE, ABOVE(sqrt))
 ROW(safe_sqrt, HTI_POINTWISE, d_safe_sqrt, NONE, ABOVE(safe_sqrt))
 ROW(rsqrt, HTI_POINTWISE, d_rsqrt, NONE, ABOVE(rsqrt), {"one number", 1, {{1, {1}}}, 0.3, 2, record_rsqrt})
-LIGHT(square, HTI_POINTWISE, d_square, NONE, ANY(square))
+ROW(square, HTI_POINTWISE, d_square, NONE, ANY(square))
 ROW(reciprocal, HTI_POINTWISE, d_reciprocal, NONE, ABOVE(reciprocal), BELOW(reciprocal))
 ROW(pow, HTI_POINTWISE, d_pow, NUMBERS(print_factor), ABOVE(pow))
 ROW(sin, HTI_POINTWISE, d_sin, NONE, ANY(sin))

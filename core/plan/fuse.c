@@ -2,13 +2,12 @@
  * Joins pointwise steps over one space into groups, in one pass over the steps: a step joins the open groups whose results
  * it reads, or one that reads what it reads. A group is closed, and stands where its last member stood or later, as soon
  * as a step outside reads what it makes. So open groups never wait for each other, and each buffer has one writer.
- * A sum over the rows of what a group makes joins it too, so that nothing need be written for it. A large value that is
- * cheap to make, and that groups alone read, is written nowhere: each group that reads it makes it again, in registers.
+ * A sum over the rows of what a group makes joins it too, so that nothing need be written for it.
  */
 #include <stdlib.h>
 #include <string.h>
 
-#include "plan/fuse.h"
+#include "plan/plan.h"
 
 #define OPEN_GROUPS 32
 /* A group that gets no new member for so many steps is closed: what it reads would stay in memory. */
@@ -17,8 +16,16 @@
 #define SMALL 4096
 /* From so many elements on a step alone is a group too: a group knows how to write what no cache holds. */
 #define LARGE 1048576
+
+/* Axes of a value without those of size 1, by descending stride. */
+typedef struct space {
+    ht_dtype dtype;
+    int32_t rank, axis[HT_MAX_RANK];
+    int64_t count, dim[HT_MAX_RANK];
+} space;
+
 typedef struct open_group {
-    hti_space space;
+    space space;
     int32_t members; /* 0: free */
     int32_t step[HTI_GROUP_MEMBERS];
     int32_t sums, sum[HTI_GROUP_SUMS]; /* steps */
@@ -31,10 +38,7 @@ typedef struct fuser {
     open_group open[OPEN_GROUPS];
     int32_t *maker; /* by buffer: the open group that makes it, or HTI_NOWHERE */
     int32_t *uses;  /* by buffer: how often steps, outputs and commits read it */
-    hti_lazy *lazy;     /* by buffer */
-    int32_t now;    /* the step at work, of those that were there before */
     HTI_LIST(hti_step) emitted;
-    HTI_LIST(open_group) closed; /* those of the emitted groups, in order */
     bool short_of_memory;
 } fuser;
 
@@ -43,14 +47,62 @@ typedef struct fuser {
 static const hti_value *value_of(const fuser *f, int32_t value) { return &f->program->values.at[value]; }
 static const hti_step *step_of(const fuser *f, int32_t step) { return &f->program->steps.at[step]; }
 
-static bool same_space(const hti_space *a, const hti_space *b)
+bool hti_in_groups(const ht_program *p, const hti_step *step)
+{
+    if (!hti_pointwise(step) || step->inputs > HTI_MEMBER_INPUTS) return false;
+    const hti_value *out = &p->values.at[step->out];
+    if ((out->dtype != HT_F32 && out->dtype != HT_F64) || out->view || ht_shape_count(out->shape) == 0) return false;
+    for (int32_t k = 0; k < step->inputs; k++)
+        if (p->values.at[step->in[k]].dtype != out->dtype) return false;
+    return true;
+}
+
+/* False if the step cannot be in a group. */
+static bool space_of(const ht_program *p, const hti_step *step, space *s)
+{
+    if (!hti_in_groups(p, step)) return false;
+    const hti_value *out = &p->values.at[step->out];
+    *s = (space){.dtype = out->dtype, .count = ht_shape_count(out->shape)};
+    for (int32_t k = 0; k < out->shape.rank; k++) {
+        if (out->shape.dim[k] == 1) continue;
+        int32_t at = s->rank++;
+        for (; at > 0 && out->stride[s->axis[at - 1]] < out->stride[k]; at--) s->axis[at] = s->axis[at - 1];
+        s->axis[at] = k;
+    }
+    for (int32_t k = 0; k < s->rank; k++) s->dim[k] = out->shape.dim[s->axis[k]];
+    return true;
+}
+
+/* Whether the value, of the space's shape, lies there as the results of its groups do. */
+static bool dense_in(const space *s, const hti_value *value)
+{
+    int64_t expected = 1;
+    if (value->inside) return false;
+    for (int32_t k = s->rank - 1; k >= 0; k--) {
+        if (value->stride[s->axis[k]] != expected) return false;
+        expected *= s->dim[k];
+    }
+    return true;
+}
+
+int64_t hti_sum_columns(const ht_program *p, const hti_step *step)
+{
+    if (step->kind != HTI_STEP_OP || step->op->id != HTI_OP_sum_to || !p->backend->group_sum) return 0;
+    const hti_value *from = &p->values.at[step->in[0]], *to = &p->values.at[step->out];
+    hti_tensor x = {.dtype = from->dtype, .shape = from->shape}, y = {.dtype = to->dtype, .shape = to->shape};
+    memcpy(x.stride, from->stride, sizeof x.stride);
+    memcpy(y.stride, to->stride, sizeof y.stride);
+    return from->view || to->view ? 0 : p->backend->group_sum(&x, &y);
+}
+
+static bool same_space(const space *a, const space *b)
 {
     return a->dtype == b->dtype && a->rank == b->rank &&
            memcmp(a->dim, b->dim, (size_t)a->rank * sizeof *a->dim) == 0;
 }
 
 /* A value as input along the axes of a space, which are those of its shape. */
-static hti_group_input input_in(const hti_space *s, const hti_value *value)
+static hti_group_input input_in(const space *s, const hti_value *value)
 {
     hti_group_input input = {0};
     for (int32_t k = 0; k < s->rank; k++) {
@@ -85,7 +137,7 @@ static bool same_input(const hti_group_input *a, const hti_group_input *b)
 }
 
 /* The number of an input, which is added if it is new: one buffer in one form is one input. */
-static int32_t input_of(const fuser *f, assembly *a, const hti_space *s, int32_t value)
+static int32_t input_of(const fuser *f, assembly *a, const space *s, int32_t value)
 {
     const hti_group_input input = input_in(s, value_of(f, value));
     int32_t k = 0;
@@ -103,8 +155,8 @@ static void add_member(const fuser *f, assembly *a, const open_group *g, int32_t
 {
     const hti_step *step = step_of(f, g->step[m]);
     hti_member *member = &a->group->member[m];
-    hti_space s;
-    (void)hti_space_of(f->program, step, &s);
+    space s;
+    (void)space_of(f->program, step, &s);
     *member = (hti_member){.op = step->op, .kernel = step->kernel, .attributes = step->attributes, .inputs = step->inputs};
     for (int32_t k = 0; k < step->inputs; k++) {
         int32_t maker = member_of(f, g, m, value_of(f, step->in[k])->buffer);
@@ -222,10 +274,9 @@ static void close_group(fuser *f, int32_t index)
     for (int32_t m = 0; m < g->members; m++) f->maker[value_of(f, step_of(f, g->step[m])->out)->buffer] = HTI_NOWHERE;
     for (int32_t k = 0; k < g->sums; k++) f->maker[value_of(f, step_of(f, g->sum[k])->out)->buffer] = HTI_NOWHERE;
     const bool alone = g->members == 1 && g->sums == 0 && g->space.count < LARGE && !reads_part(f, step_of(f, g->step[0]));
-    open_group *kept = alone ? NULL : HTI_PUSH(f->closed);
-    if (kept) *kept = *g;
-    else f->short_of_memory = f->short_of_memory || !alone;
-    emit(f, alone ? step_of(f, g->step[0]) : &(hti_step){.kind = HTI_STEP_GROUP});
+    hti_step group;
+    f->short_of_memory = f->short_of_memory || (!alone && !assemble(f, g, &group));
+    if (!f->short_of_memory) emit(f, alone ? step_of(f, g->step[0]) : &group);
     g->members = g->sums = 0;
 }
 
@@ -274,7 +325,7 @@ static void merge_groups(fuser *f, int32_t into, int32_t from)
 }
 
 /* The open group that the step must join, since it reads its results; those that it cannot join are closed. */
-static int32_t join_makers(fuser *f, const hti_step *step, const hti_space *s)
+static int32_t join_makers(fuser *f, const hti_step *step, const space *s)
 {
     int32_t target = HTI_NOWHERE;
     for (int32_t k = 0; k < step->inputs; k++) {
@@ -282,7 +333,7 @@ static int32_t join_makers(fuser *f, const hti_step *step, const hti_space *s)
         const int32_t maker = f->maker[value->buffer];
         if (maker == HTI_NOWHERE || hti_reads_packed(step, k)) continue;
         open_group *g = &f->open[maker];
-        const bool fits = s && same_space(s, &g->space) && hti_dense_in(s, value);
+        const bool fits = s && same_space(s, &g->space) && dense_in(s, value);
         if (fits && maker == target) continue;
         if (fits && target == HTI_NOWHERE && has_room(f, maker, HTI_NOWHERE, step)) {
             target = maker;
@@ -296,10 +347,10 @@ static int32_t join_makers(fuser *f, const hti_step *step, const hti_space *s)
     return target;
 }
 
-static bool shares_input(const fuser *f, const open_group *g, const hti_space *s, const hti_step *step)
+static bool shares_input(const fuser *f, const open_group *g, const space *s, const hti_step *step)
 {
     for (int32_t k = 0; k < step->inputs; k++) {
-        if (!hti_dense_in(s, value_of(f, step->in[k]))) continue;
+        if (!dense_in(s, value_of(f, step->in[k]))) continue;
         for (int32_t m = 0; m < g->members; m++)
             for (int32_t i = 0; i < step_of(f, g->step[m])->inputs; i++)
                 if (value_of(f, step_of(f, g->step[m])->in[i])->buffer == value_of(f, step->in[k])->buffer) return true;
@@ -308,7 +359,7 @@ static bool shares_input(const fuser *f, const open_group *g, const hti_space *s
 }
 
 /* An open group that the step may join, or a new one. */
-static int32_t find_group(fuser *f, const hti_step *step, const hti_space *s)
+static int32_t find_group(fuser *f, const hti_step *step, const space *s)
 {
     int32_t oldest = 0;
     for (int32_t i = 0; i < OPEN_GROUPS; i++) {
@@ -327,20 +378,19 @@ static int32_t find_group(fuser *f, const hti_step *step, const hti_space *s)
 static bool take_sum(fuser *f, int32_t index)
 {
     const hti_step *step = step_of(f, index);
-    if (step->kind != HTI_STEP_OP || step->op->id != HTI_OP_sum_to || !f->program->backend->group_sum) return false;
+    const int64_t columns = hti_sum_columns(f->program, step);
+    if (columns == 0) return false;
     const hti_value *from = value_of(f, step->in[0]), *to = value_of(f, step->out);
     const int32_t maker = f->maker[from->buffer];
-    if (maker == HTI_NOWHERE || from->view || to->view) return false;
+    if (maker == HTI_NOWHERE) return false;
     open_group *g = &f->open[maker];
     if (g->sums == HTI_GROUP_SUMS || member_of(f, g, g->members, from->buffer) == HTI_NOWHERE ||
         ht_shape_count(from->shape) != g->space.count || from->dtype != g->space.dtype)
         return false;
-    const hti_tensor x = hti_described(from), y = hti_described(to);
-    const int64_t columns = f->program->backend->group_sum(&x, &y);
-    if (columns == 0 || (g->sums > 0 && g->columns != columns)) return false;
+    if (g->sums > 0 && g->columns != columns) return false;
     g->sum[g->sums++] = index;
     g->columns = columns;
-    g->touched = f->now;
+    g->touched = index;
     f->maker[to->buffer] = maker;
     return true;
 }
@@ -348,11 +398,11 @@ static bool take_sum(fuser *f, int32_t index)
 static void take_step(fuser *f, int32_t index)
 {
     const hti_step *step = step_of(f, index);
-    hti_space s;
+    space s;
     for (int32_t i = 0; i < OPEN_GROUPS; i++)
-        if (f->open[i].members > 0 && f->now - f->open[i].touched > PATIENCE) close_group(f, i);
+        if (f->open[i].members > 0 && index - f->open[i].touched > PATIENCE) close_group(f, i);
     if (take_sum(f, index)) return;
-    if (!hti_space_of(f->program, step, &s)) {
+    if (!space_of(f->program, step, &s)) {
         join_makers(f, step, NULL);
         emit(f, step);
         return;
@@ -361,149 +411,45 @@ static void take_step(fuser *f, int32_t index)
     if (target == HTI_NOWHERE) target = find_group(f, step, &s);
     open_group *g = &f->open[target];
     g->step[g->members++] = index;
-    g->touched = f->now;
+    g->touched = index;
     f->maker[value_of(f, step->out)->buffer] = target;
 }
 
-/* ---- values that are made where they are read ---- */
-
-static bool is_lazy(const fuser *f, const hti_step *step)
-{
-    return step->out != HTI_NOWHERE && f->lazy[value_of(f, step->out)->buffer].step != HTI_NOWHERE;
-}
-
-static void make_inputs(fuser *f, int32_t index);
-
-/* A lazy value in an open group that the reader may join: it is made once more if there is none. */
-static int32_t made_for(fuser *f, int32_t value, const hti_step *reader)
-{
-    ht_program *p = f->program;
-    hti_lazy *l = &f->lazy[value_of(f, value)->buffer];
-    const int32_t open = l->value == HTI_NOWHERE ? HTI_NOWHERE : f->maker[value_of(f, l->value)->buffer];
-    if (open != HTI_NOWHERE && has_room(f, open, HTI_NOWHERE, reader)) return l->value;
-    hti_step *step = HTI_PUSH(p->steps); /* a copy: the definition stays as it is */
-    const int32_t index = p->steps.count - 1;
-    if (step) *step = p->steps.at[l->step];
-    if (step && l->value != HTI_NOWHERE) {
-        hti_buffer *buffer = HTI_PUSH(p->buffers);
-        hti_value *made = HTI_PUSH(p->values);
-        if (buffer && made) {
-            *buffer = (hti_buffer){.bytes = p->buffers.at[value_of(f, value)->buffer].bytes};
-            *made = p->values.at[value];
-            made->buffer = p->buffers.count - 1;
-            f->lazy[made->buffer].step = l->step;
-        }
-        step->out = made ? p->values.count - 1 : HTI_NOWHERE;
-        f->short_of_memory = f->short_of_memory || !buffer || !made;
-    }
-    f->short_of_memory = f->short_of_memory || !step;
-    if (f->short_of_memory) return value;
-    l->value = step->out;
-    make_inputs(f, index);
-    if (!f->short_of_memory) take_step(f, index);
-    return l->value;
-}
-
-/* Replaces a step's lazy inputs by what open groups make. Reads are counted at once: no group may be closed before. */
-static void make_inputs(fuser *f, int32_t index)
-{
-    const hti_step step = *step_of(f, index);
-    bool any = is_lazy(f, &step);
-    for (int32_t k = 0; k < step.inputs; k++) any = any || f->lazy[value_of(f, step.in[k])->buffer].step != HTI_NOWHERE;
-    if (!any) return;
-    int32_t *in = hti_arena_array(&f->program->texts, step.inputs, sizeof *in);
-    f->short_of_memory = f->short_of_memory || !in;
-    for (int32_t k = 0; k < step.inputs && !f->short_of_memory; k++) {
-        const hti_lazy *l = &f->lazy[value_of(f, step.in[k])->buffer];
-        in[k] = l->step != HTI_NOWHERE ? made_for(f, step.in[k], &step) : step.in[k];
-        if (l->step != HTI_NOWHERE || is_lazy(f, &step)) f->uses[value_of(f, in[k])->buffer]++;
-    }
-    if (!f->short_of_memory) f->program->steps.at[index].in = in;
-}
-
-/* Finds lazy values, if any may be, and makes room for all that is made again: each time at most what a value is made by. */
-static bool find_lazy(fuser *f, bool lazily)
-{
-    const ht_program *p = f->program;
-    const size_t buffers = (size_t)p->buffers.count + 1;
-    const hti_lazy none = {.step = HTI_NOWHERE, .value = HTI_NOWHERE, .last = HTI_NOWHERE};
-    size_t again = 0;
-    f->lazy = calloc(buffers, sizeof *f->lazy);
-    f->maker = calloc(buffers, sizeof *f->maker);
-    if (!f->lazy || !f->maker) return false;
-    for (size_t i = 0; i < buffers; i++) f->lazy[i] = none;
-    if (lazily) hti_find_lazy(p, f->lazy, f->maker);
-    for (int32_t s = 0; s < p->steps.count; s++)
-        for (int32_t k = 0; k < step_of(f, s)->inputs && !is_lazy(f, step_of(f, s)); k++) {
-            const hti_lazy *l = &f->lazy[value_of(f, step_of(f, s)->in[k])->buffer];
-            again += l->step != HTI_NOWHERE ? (size_t)l->ops : 0;
-        }
-    hti_lazy *lazy = realloc(f->lazy, (buffers + again) * sizeof *lazy);
-    if (lazy) f->lazy = lazy;
-    free(f->maker);
-    f->maker = calloc(buffers + again, sizeof *f->maker);
-    f->uses = calloc(buffers + again, sizeof *f->uses);
-    if (!lazy || !f->maker || !f->uses) return false;
-    for (size_t i = buffers; i < buffers + again; i++) f->lazy[i] = none;
-    for (size_t i = 0; i < buffers + again; i++) f->maker[i] = HTI_NOWHERE;
-    return true;
-}
-
-/* How often what is not lazy is read by what is not. */
 static void count_uses(fuser *f)
 {
     const ht_program *p = f->program;
-    for (int32_t s = 0; s < p->steps.count; s++) {
-        const hti_step *step = step_of(f, s);
-        for (int32_t k = 0; k < step->inputs && !is_lazy(f, step); k++) {
-            const int32_t buffer = value_of(f, step->in[k])->buffer;
-            f->uses[buffer] += f->lazy[buffer].step == HTI_NOWHERE && !hti_reads_packed(step, k);
-        }
-    }
+    for (int32_t s = 0; s < p->steps.count; s++)
+        for (int32_t k = 0; k < step_of(f, s)->inputs; k++)
+            f->uses[value_of(f, step_of(f, s)->in[k])->buffer] += !hti_reads_packed(step_of(f, s), k);
     for (int32_t i = 0; i < p->outputs; i++) f->uses[value_of(f, p->output_values[i])->buffer]++;
     for (int32_t i = 0; i < p->commits.count; i++) f->uses[value_of(f, p->commits.at[i].value)->buffer]++;
 }
 
-static void take_all(fuser *f)
+ht_status hti_plan_fuse(ht_program *p, ht_error *error)
 {
-    const int32_t steps = f->program->steps.count;
-    for (f->now = 0; f->now < steps && !f->short_of_memory; f->now++) {
-        if (is_lazy(f, step_of(f, f->now))) continue;
-        make_inputs(f, f->now);
-        if (!f->short_of_memory) take_step(f, f->now);
-    }
-    for (int32_t i = 0; i < OPEN_GROUPS && !f->short_of_memory; i++)
-        if (f->open[i].members > 0) close_group(f, i);
-    /* What members make is kept if others read it: all readers are known now, also those that make values again. */
-    for (int32_t s = 0, i = 0; s < f->emitted.count && !f->short_of_memory; s++)
-        if (f->emitted.at[s].kind == HTI_STEP_GROUP) f->short_of_memory = !assemble(f, &f->closed.at[i++], &f->emitted.at[s]);
-    f->program->facts.fused += steps - f->emitted.count + f->program->facts.groups;
-}
-
-ht_status hti_plan_fuse(ht_program *program, bool lazily, ht_error *error)
-{
-    if (!program->backend->run_group || program->check) return HT_OK;
+    if (!p->backend->run_group || p->check) return HT_OK;
+    const size_t buffers = (size_t)p->buffers.count + 1;
     fuser *f = calloc(1, sizeof *f);
     if (!f) return ht_fail(error, HT_ENOMEM, "plan: the system gave no memory for the plan");
-    f->program = program;
-    f->short_of_memory = !find_lazy(f, lazily);
-    if (!f->short_of_memory) {
-        count_uses(f);
-        take_all(f);
-    }
+    *f = (fuser){.program = p, .maker = malloc(buffers * sizeof *f->maker), .uses = calloc(buffers, sizeof *f->uses)};
+    f->short_of_memory = !f->maker || !f->uses;
+    for (size_t i = 0; i < buffers && f->maker; i++) f->maker[i] = HTI_NOWHERE;
+    if (!f->short_of_memory) count_uses(f);
+    for (int32_t s = 0; s < p->steps.count && !f->short_of_memory; s++) take_step(f, s);
+    for (int32_t i = 0; i < OPEN_GROUPS && !f->short_of_memory; i++)
+        if (f->open[i].members > 0) close_group(f, i);
     const bool fits = !f->short_of_memory;
     if (fits) {
-        hti_step *before = program->steps.at;
-        program->steps.at = f->emitted.at;
-        program->steps.count = f->emitted.count;
-        program->steps.room = f->emitted.room;
-        f->emitted.at = before;
+        p->facts.fused += p->steps.count - f->emitted.count + p->facts.groups;
+        free(p->steps.at);
+        p->steps.at = f->emitted.at;
+        p->steps.count = f->emitted.count;
+        p->steps.room = f->emitted.room;
+    } else {
+        free(f->emitted.at);
     }
-    free(f->emitted.at);
-    free(f->closed.at);
     free(f->maker);
     free(f->uses);
-    free(f->lazy);
     free(f);
     return fits ? HT_OK : ht_fail(error, HT_ENOMEM, "plan: the system gave no memory for the plan");
 }

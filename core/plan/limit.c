@@ -128,7 +128,7 @@ static ht_status try_budget(search *s, size_t budget, hti_recomputation *found, 
     if (status == HT_OK && found->fits) {
         p->facts.recomputed = found->steps;
         p->facts.recomputed_flop += found->flop;
-        status = hti_plan_fuse(p, false, error);
+        status = hti_plan_fuse(p, error);
         if (status == HT_OK) status = hti_plan_offsets(p, error);
     }
     p->trial = p->texts;
@@ -257,15 +257,10 @@ ht_status hti_plan_within(ht_program *p, size_t limit, ht_error *error)
     snapshot before = {0};
     ht_status status = HT_OK;
     if (limit > 0 && !remember(&before, p)) status = ht_fail(error, HT_ENOMEM, "plan: the system gave no memory for the plan");
-    if (status == HT_OK) status = hti_plan_fuse(p, true, error);
+    if (status == HT_OK) status = hti_plan_fuse(p, error);
+    if (status == HT_OK && limit > 0) find_inner(p, &before);
     if (status == HT_OK) status = hti_plan_offsets(p, error);
-    if (status == HT_OK && limit > 0 && p->facts.arena_bytes > limit) { /* recompute.c knows no lazy values */
-        status = restore(p, &before) ? hti_plan_fuse(p, false, error)
-                                     : ht_fail(error, HT_ENOMEM, "plan: the system gave no memory for the plan");
-        if (status == HT_OK) find_inner(p, &before);
-        if (status == HT_OK) status = hti_plan_offsets(p, error);
-        if (status == HT_OK) find_in_place(p, &before);
-    }
+    if (status == HT_OK && limit > 0) find_in_place(p, &before);
     if (status == HT_OK && limit > 0 && p->facts.arena_bytes > limit) {
         search s = {.p = p, .before = &before, .limit = limit, .too_large = p->facts.arena_bytes + 1};
         status = find_budget(&s, error);

@@ -138,6 +138,10 @@ static inline bool hti_reads_packed(const hti_step *step, int32_t k)
     return k < HTI_MAX_PACKED && step->packed_for[k] != HTI_NOWHERE;
 }
 
+/* Whether groups take the step as a member; columns of a sum that is a part of groups, 0 of other steps. */
+bool hti_in_groups(const ht_program *program, const hti_step *step);
+int64_t hti_sum_columns(const ht_program *program, const hti_step *step);
+
 static inline bool hti_pointwise(const hti_step *step) { return step->kind == HTI_STEP_OP && step->kernel->pointwise; }
 
 /* How a kernel does it; NULL: it has no choice. */
@@ -182,10 +186,7 @@ ht_status hti_plan_late(ht_program *program, ht_error *error);
 void hti_steps_order(ht_program *program, int32_t *order);
 /* Steps that are marked go behind all others, each kind in its order; how many are not marked, or -1 without memory. */
 int32_t hti_steps_last(ht_program *program, const bool *last);
-/*
- * Where groups can make a value again from one other, in registers, instead of reading it: a copy of its step stands before
- * them. Runs before fusing.
- */
+/* Lets groups make what they read, in registers, where that keeps no more in memory. Runs before fusing. */
 ht_status hti_plan_repeat(ht_program *program, ht_error *error);
 /* The value in another buffer; HTI_NOWHERE without memory. */
 int32_t hti_value_in(ht_program *program, int32_t value, int32_t buffer);
@@ -195,11 +196,8 @@ bool hti_redirect(ht_program *program, hti_step *step, int32_t from, int32_t to)
 double hti_flop_of(const ht_program *program, const hti_step *step);
 /* Copies steps so that what lies idle over the peak of memory is made again behind it, where that is little work. */
 ht_status hti_plan_spare(ht_program *program, ht_error *error);
-/*
- * Joins pointwise steps into groups. Steps may change places, but each stays after those whose results it reads. lazily:
- * groups make what is cheap once more instead of reading it, which may keep other values for longer.
- */
-ht_status hti_plan_fuse(ht_program *program, bool lazily, ht_error *error);
+/* Joins pointwise steps into groups. Steps may change places, but each stays after those whose results it reads. */
+ht_status hti_plan_fuse(ht_program *program, ht_error *error);
 /* Moves updates of stores into the commit section, where they write in place. Begins anew if the steps changed since. */
 ht_status hti_plan_commit(ht_program *program, ht_error *error);
 /* The commit section, lifetimes, and by them offsets in one arena, which is not allocated yet. */

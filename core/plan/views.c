@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "plan/fuse.h"
+#include "plan/plan.h"
 
 typedef struct viewer {
     ht_program *p;
@@ -37,13 +37,12 @@ static void mark(viewer *v)
     for (int32_t i = 0; i < p->commits.count; i++) read_otherwise(v, p->commits.at[i].value);
     for (int32_t s = p->steps.count - 1; s >= 0; s--) { /* readers before what they read */
         const hti_step *step = &p->steps.at[s];
-        hti_space space;
         for (int32_t k = 0; k < step->inputs; k++) {
             const int32_t maker = v->maker[value_at(v, step->in[k])->buffer];
             if (maker == HTI_NOWHERE) continue;
             const bool put_back = step->op->id == HTI_OP_pad && p->steps.at[maker].op->id == HTI_OP_slice &&
                                   v->maker[hti_made_by(p, step)] == s;
-            if ((!put_back && !hti_space_of(p, step, &space)) || step->in[k] != p->steps.at[maker].out)
+            if ((!put_back && !hti_in_groups(p, step)) || step->in[k] != p->steps.at[maker].out)
                 read_otherwise(v, step->in[k]);
         }
     }

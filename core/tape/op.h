@@ -87,7 +87,6 @@ typedef struct hti_op {
     size_t attribute_bytes;
     hti_alias alias;
     hti_branch branch;
-    bool light;                 /* pointwise, in so few instructions that making it again takes less than reading it */
     uint32_t carries;           /* bit k: input k carries a derivative; 0 means all (of kinds that have one) */
     ht_status (*shape)(const hti_call *call, hti_spec *out, ht_error *error);
     ht_var (*partial)(const hti_call *call, int32_t input);
