@@ -39,8 +39,8 @@ static ht_var any(graph *g)
     return g->value[draw(g, 3) ? g->count - 1 - draw(g, recent) : draw(g, g->count)];
 }
 
-/* The sum over some axes, which comes back as a view: scalars, channels, rows, batches. */
-static ht_var repeated(graph *g)
+/* The sum over some axes as a view of the shape: scalars, channels, rows, batches. */
+static ht_var spread(graph *g)
 {
     ht_shape part = g->shape;
     const int32_t kept = draw(g, 2) ? 2 : draw(g, 1 << part.rank); /* often but the channels, whose sums join groups */
@@ -48,8 +48,10 @@ static ht_var repeated(graph *g)
         if (!(kept >> k & 1)) part.dim[k] = 1;
     ht_var small = ht_mean_to(any(g), part);
     if (draw(g, 2)) small = ht_add(ht_tanh(small), ht_scale(small, 0.5));
-    return ht_add(ht_broadcast_to(small, g->shape), any(g));
+    return ht_broadcast_to(small, g->shape);
 }
+
+static ht_var repeated(graph *g) { return ht_add(spread(g), any(g)); }
 
 /* The same numbers in another shape, so that values share memory; a pointwise op there is over another space. */
 static ht_var reshaped(graph *g)
@@ -58,7 +60,7 @@ static ht_var reshaped(graph *g)
     return ht_reshape(ht_scale(ht_reshape(any(g), HT_SHAPE(count)), 0.75), g->shape);
 }
 
-/* A block of a value, computed with, and zeros around it. */
+/* A block of a value, which may be a view itself, computed with, and zeros around it. */
 static ht_var framed(graph *g)
 {
     ht_shape start = g->shape, size = g->shape, behind = g->shape;
@@ -67,7 +69,7 @@ static ht_var framed(graph *g)
         behind.dim[k] = draw(g, 2) ? 0 : draw(g, (int32_t)(g->shape.dim[k] - start.dim[k]));
         size.dim[k] = g->shape.dim[k] - start.dim[k] - behind.dim[k];
     }
-    const ht_var part = ht_slice(any(g), start, size);
+    const ht_var part = ht_slice(draw(g, 3) ? any(g) : spread(g), start, size);
     return ht_add(ht_pad(draw(g, 2) ? ht_scale(part, 0.5) : part, start, behind), ht_scale(any(g), 0.5));
 }
 

@@ -207,7 +207,7 @@ static hti_order followed(const builder *b, const int32_t *in, int32_t inputs, c
         voted = true;
     }
     return !voted && inputs <= 1 && spec->shape.rank >= 4 && spec->shape.rank <= 5 &&
-                   (inputs == 0 || value_at(b, in[0])->shape.rank != spec->shape.rank)
+                   (inputs == 0 || value_at(b, in[0])->view || value_at(b, in[0])->shape.rank != spec->shape.rank)
                ? HTI_LAST
                : HTI_ROW;
 }

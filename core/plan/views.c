@@ -16,12 +16,12 @@ typedef struct viewer {
 
 static hti_value *value_at(const viewer *v, int32_t value) { return &v->p->values.at[value]; }
 
-/* A block that is cut out of a dense value, or put into zeros. */
+/* A block that is cut out of a value, or put into zeros. */
 static bool may_be_view(const viewer *v, const hti_step *step)
 {
     if (step->kind != HTI_STEP_OP || (step->op->id != HTI_OP_slice && step->op->id != HTI_OP_pad)) return false;
     const hti_value *from = value_at(v, step->in[0]), *to = value_at(v, step->out);
-    return !from->view && ht_shape_count(from->shape) > 0 && ht_shape_count(to->shape) > 0;
+    return ht_shape_count(from->shape) > 0 && ht_shape_count(to->shape) > 0;
 }
 
 static void read_otherwise(viewer *v, int32_t value) { v->maker[value_at(v, value)->buffer] = HTI_NOWHERE; }
