@@ -19,6 +19,7 @@ enum { VALUES = 96, OUTPUTS = 6, STEPS = 3 };
 static ht_device *devices[3]; /* by number of threads */
 static int32_t sums_in_groups, sums_alone; /* of the programs on one thread */
 static int32_t parts, framed_parts;         /* that groups read of larger values; and in zeros */
+static int32_t joined_parts;                /* of concatenations that groups write into the whole */
 
 /* ---- random graphs ---- */
 
@@ -170,8 +171,12 @@ static int32_t unread(const ht_program *p)
     for (int32_t s = p->steps.count - 1; s >= 0; s--) { /* what comes next in the same memory was read by then */
         const hti_step *step = &p->steps.at[s];
         const int32_t outputs = step->group ? step->group->outputs : step->out != HTI_NOWHERE;
-        for (int32_t k = 0; k < outputs; k++) count += !read[p->values.at[step->group ? step->group_out[k] : step->out].buffer];
-        for (int32_t k = 0; k < outputs; k++) read[p->values.at[step->group ? step->group_out[k] : step->out].buffer] = 0;
+        for (int32_t k = 0; k < outputs; k++) {
+            const hti_value *value = &p->values.at[step->group ? step->group_out[k] : step->out];
+            count += !read[value->buffer];
+            read[value->buffer] = value->view; /* of a part of a concatenation: others may write there before */
+            joined_parts += value->view;
+        }
         for (int32_t k = 0; k < step->inputs; k++) read[p->values.at[step->in[k]].buffer] = 1;
     }
     free(read);
@@ -420,6 +425,7 @@ int main(void)
            (int)sums_alone);
     tap_ok(parts > 100 && framed_parts > 100, "groups read %d parts of larger values, and %d in zeros", (int)parts,
            (int)framed_parts);
+    tap_ok(joined_parts > 20, "groups write %d parts of concatenations into the whole", (int)joined_parts);
     for (int32_t threads = 1; threads <= 2; threads++) ht_device_close(devices[threads]);
     return tap_done();
 }

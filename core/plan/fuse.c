@@ -153,6 +153,7 @@ static void assign_places(const fuser *f, assembly *a, const open_group *g)
         const int32_t buffer = value_of(f, out)->buffer;
         if (f->uses[buffer] > a->left[m] + sums_of(f, g, buffer)) {
             a->out[a->group->outputs] = out;
+            a->group->output[a->group->outputs].row = a->group->output[a->group->outputs].step = a->group->count;
             member->place = ~a->group->outputs++;
             continue;
         }
@@ -172,7 +173,7 @@ static bool assemble(fuser *f, const open_group *g, hti_step *step)
     *a.group = (hti_group){.dtype = g->space.dtype, .rank = g->space.rank, .members = g->members, .count = g->space.count,
                            .member = hti_arena_array(texts, g->members, sizeof(hti_member)),
                            .input = hti_arena_array(texts, HTI_GROUP_INPUTS, sizeof(hti_group_input)),
-                           .output = hti_arena_array(texts, g->members, sizeof(void *))};
+                           .output = hti_arena_array(texts, g->members, sizeof(hti_group_output))};
     if (!a.group->member || !a.group->input || !a.group->output) return false;
     memcpy(a.group->dim, g->space.dim, sizeof a.group->dim);
     int32_t recomputed = 0;

@@ -192,6 +192,8 @@ ht_status hti_plan_spare(ht_program *program, ht_error *error);
  * groups make what is cheap once more instead of reading it, which may keep other values for longer.
  */
 ht_status hti_plan_fuse(ht_program *program, bool lazily, ht_error *error);
+/* Parts of concatenations are made where the whole has them. Of a program whose steps are fused. */
+void hti_plan_join(ht_program *program);
 /* Moves updates of stores into the commit section, where they write in place. Begins anew if the steps changed since. */
 ht_status hti_plan_commit(ht_program *program, ht_error *error);
 /* The commit section, lifetimes, and by them offsets in one arena, which is not allocated yet. */

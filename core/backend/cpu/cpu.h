@@ -33,8 +33,7 @@ void hti_row_sum_parts(ht_dtype dtype, const hti_row_sum *sum, const void *parts
 int64_t hti_cpu_group_sum(const hti_tensor *from, const hti_tensor *to);
 ht_status hti_cpu_group(const hti_group *group, int32_t threads);
 /* move.c */
-extern const hti_kernel hti_cpu_broadcast_to, hti_cpu_reshape, hti_cpu_permute, hti_cpu_slice,
-    hti_cpu_pad, hti_cpu_concat;
+extern const hti_kernel hti_cpu_permute, hti_cpu_slice, hti_cpu_pad, hti_cpu_concat;
 /* index.c */
 extern const hti_kernel hti_cpu_take, hti_cpu_put;
 /* reduce.c */

@@ -10,7 +10,7 @@
 #include "kernel/kernel.h"
 #include "tape/attributes.h"
 
-/* hti_kernel.views: any input may be a broadcast view. */
+/* hti_kernel.views: any input may be a view, broadcast or with gaps. */
 #define HTI_ANY_VIEW (UINT32_C(1) << 31)
 
 /* Elements per chunk: enough to outweigh handing out a chunk, small enough to stay in a core's cache. */
