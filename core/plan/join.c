@@ -28,14 +28,18 @@ static hti_group_output *output_of(const ht_program *p, int32_t concat, const ht
     int32_t reads = 0;
     for (int32_t s = 0; s < p->steps.count; s++) {
         const hti_step *step = &p->steps.at[s];
+        if (step->out != HTI_NOWHERE && p->values.at[step->out].buffer == part->buffer) return NULL;
         for (int32_t k = 0; k < step->inputs; k++) {
             const hti_value *value = &p->values.at[step->in[k]];
             if (value->buffer != part->buffer) continue;
             if (s > concat || !takes_views(step) || !hti_same_places(value, part)) return NULL;
             reads += s == concat;
         }
-        for (int32_t k = 0; step->group && k < step->group->outputs; k++)
-            if (p->values.at[step->group_out[k]].buffer == part->buffer) output = &step->group->output[k];
+        for (int32_t k = 0; step->group && k < step->group->outputs; k++) {
+            if (p->values.at[step->group_out[k]].buffer != part->buffer) continue;
+            if (output) return NULL; /* made again by a later group */
+            output = &step->group->output[k];
+        }
     }
     return reads == 1 && !is_kept(p, part->buffer) ? output : NULL;
 }
