@@ -308,6 +308,16 @@ static ht_vars apart(ht_var x)
     return ht_list(ht_mul(ht_matmul(ht_tanh(between), w), between));
 }
 
+/* Two values that one group writes side by side, into the whole that a product reads. */
+static ht_vars joined(ht_var x)
+{
+    enum { SIDE = 64 };
+    double numbers[2 * SIDE * SIDE];
+    kit_fill(numbers, 2 * SIDE * SIDE, 6, -0.1, 0.1);
+    const ht_var both = ht_concat(1, ht_list(ht_tanh(x), ht_mul(ht_sin(x), x)));
+    return ht_list(ht_matmul(both, ht_constant(x.tape, numbers, HT_SHAPE(2 * SIDE, SIDE))));
+}
+
 static ht_program *made(ht_vars (*record)(ht_var x), int32_t threads, int32_t check, const float *in, int64_t count)
 {
     ht_error error = {0};
@@ -334,8 +344,11 @@ static void test_lazy(const char *name, ht_vars (*record)(ht_var x), int32_t exp
         equal = ht_get_at(plain, k, one, count) == HT_OK && ht_get_at(fused, k, other, count) == HT_OK &&
                 memcmp(one, other, (size_t)count * sizeof *one) == 0;
     for (int32_t s = 0; fused && s < fused->steps.count; s++)
-        for (int32_t k = 0; fused->steps.at[s].group && k < fused->steps.at[s].group->outputs; k++)
-            written += ht_shape_count(fused->values.at[fused->steps.at[s].group_out[k]].shape) == count;
+        for (int32_t k = 0; fused->steps.at[s].group && k < fused->steps.at[s].group->outputs; k++) {
+            const hti_value *value = &fused->values.at[fused->steps.at[s].group_out[k]];
+            written += ht_shape_count(value->shape) == count;
+            joined_parts += value->view;
+        }
     tap_ok(equal, "%s, made where it is read: the bits of one op at a time", name);
     tap_ok(written == expected, "%s: groups write %d large values; %d expected", name, (int)written, (int)expected);
     ht_program_free(plain);
@@ -420,6 +433,9 @@ int main(void)
     test_random(HT_F32, HT_SHAPE(2, 16, 48, 48), 4); /* large enough for lazy values */
     test_lazy("what a normalisation centres", normalised, 2);
     test_lazy("what lies between two products", apart, 2);
+    const int32_t before = joined_parts;
+    test_lazy("what is made within a concatenation", joined, 2);
+    tap_ok(joined_parts == before + 2, "and that is %d parts of it", (int)(joined_parts - before));
     test_chains(HT_F32, HT_SHAPE(8100, 130)); /* written past the caches, in tiles that are no whole lines of them */
     tap_ok(sums_in_groups > 100 && sums_alone > 100, "%d sums are parts of groups, %d stand alone", (int)sums_in_groups,
            (int)sums_alone);

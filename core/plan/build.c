@@ -236,8 +236,7 @@ static hti_order result_order(const builder *b, hti_order_rule rule, const int32
 
 static hti_tensor tensor_of(const hti_value *value, hti_order wanted)
 {
-    hti_tensor t = {.dtype = value->dtype, .shape = value->shape};
-    memcpy(t.stride, value->stride, sizeof t.stride);
+    hti_tensor t = hti_described(value);
     if (!value->view && hti_orders_agree(value->shape)) hti_dense_strides(value->shape, wanted, t.stride);
     return t;
 }

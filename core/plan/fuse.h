@@ -18,8 +18,6 @@ typedef struct hti_space {
 bool hti_space_of(const ht_program *program, const hti_step *step, hti_space *space);
 /* Whether the value, of the space's shape, lies there as the results of its groups do. */
 bool hti_dense_in(const hti_space *space, const hti_value *value);
-/* The value as kernels see it, without data. */
-hti_tensor hti_described(const hti_value *value);
 
 /* A lazy value is made by at most so many ops, the lazy ones that it is made from included, from so many dense ones. */
 #define HTI_LAZY_OPS 6

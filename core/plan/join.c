@@ -7,12 +7,6 @@
 
 #include "plan/plan.h"
 
-static bool takes_views(const hti_step *step)
-{
-    if (step->kind != HTI_STEP_OP) return step->kind != HTI_STEP_PACK;
-    return !step->kernel->prepare && step->kernel->views >> 31; /* what is prepared is so for dense inputs */
-}
-
 static bool is_kept(const ht_program *p, int32_t buffer)
 {
     bool kept = false;
@@ -32,7 +26,9 @@ static hti_group_output *output_of(const ht_program *p, int32_t concat, const ht
         for (int32_t k = 0; k < step->inputs; k++) {
             const hti_value *value = &p->values.at[step->in[k]];
             if (value->buffer != part->buffer) continue;
-            if (s > concat || !takes_views(step) || !hti_same_places(value, part)) return NULL;
+            /* Groups and copies take views; kernels that say so, but what they prepare is for dense inputs. */
+            const bool dense = step->kernel && (step->kernel->prepare || !(step->kernel->views >> 31));
+            if (dense || s > concat || !hti_same_places(value, part)) return NULL;
             reads += s == concat;
         }
         for (int32_t k = 0; step->group && k < step->group->outputs; k++) {
@@ -72,6 +68,7 @@ static void join(ht_program *p, int32_t concat)
     const hti_value *whole = &p->values.at[step->out];
     const int64_t axis = ((const hti_axis_attributes *)step->attributes)->axis;
     int32_t joined = 0;
+    if (is_kept(p, whole->buffer)) return; /* commit.c takes a group that makes what a store takes for its update */
     for (int64_t k = 0, from = 0; k < step->inputs; k++) {
         const hti_value *part = &p->values.at[step->in[k]];
         const bool fits = !part->view && part->order == whole->order && p->buffers.at[part->buffer].bytes >= HTI_WORTH_AGAIN;
@@ -91,9 +88,7 @@ void hti_plan_join(ht_program *p)
 {
     int32_t kept = 0;
     for (int32_t s = 0; s < p->steps.count; s++)
-        if (p->steps.at[s].kind == HTI_STEP_OP && p->steps.at[s].op->id == HTI_OP_concat &&
-            !is_kept(p, p->values.at[p->steps.at[s].out].buffer))
-            join(p, s); /* what is committed is no group's to write */
+        if (p->steps.at[s].kind == HTI_STEP_OP && p->steps.at[s].op->id == HTI_OP_concat) join(p, s);
     for (int32_t s = 0; s < p->steps.count; s++)
         if (p->steps.at[s].kind != HTI_STEP_OP || p->steps.at[s].out != HTI_NOWHERE) p->steps.at[kept++] = p->steps.at[s];
     p->facts.fused += p->steps.count - kept;

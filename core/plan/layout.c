@@ -243,8 +243,8 @@ static void *place_of(const ht_program *p, const hti_value *value)
 static void fill_tensor(const ht_program *p, const hti_step *step, int32_t index, bool normalise, hti_tensor *t)
 {
     const hti_value *value = &p->values.at[index];
-    *t = (hti_tensor){.data = place_of(p, value), .dtype = value->dtype, .shape = value->shape};
-    memcpy(t->stride, value->stride, sizeof t->stride);
+    *t = hti_described(value);
+    t->data = place_of(p, value);
     if (!normalise || value->view || !hti_orders_agree(value->shape)) return;
     /* Both orders coincide: hand the strides over in the form that the kernel works in. */
     bool image = step->kernel->order == HTI_CONV || step->kernel->order == HTI_CONV_WEIGHT ||

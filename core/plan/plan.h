@@ -160,6 +160,8 @@ void hti_dense_strides(ht_shape shape, hti_order order, int64_t stride[HT_MAX_RA
 bool hti_orders_agree(ht_shape shape);
 /* Whether two values of one shape, neither a view, have each number at the same place of their memory. */
 bool hti_same_places(const hti_value *a, const hti_value *b);
+/* The value as kernels see it, without data. */
+hti_tensor hti_described(const hti_value *value);
 /* The last member that reads input k of a group; of a single op, the op. */
 int32_t hti_last_reader(const hti_step *step, int32_t k);
 

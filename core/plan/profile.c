@@ -54,11 +54,7 @@ hti_part hti_part_at(const ht_program *p, int32_t index)
     hti_part part = {.name = hti_step_name(step), .scope = step->scope ? step->scope : "", .step = step,
                      .where = step->where ? step->where : "", .algorithm = step->choice.algorithm,
                      .nanoseconds = mean(&step->clock)};
-    for (int32_t k = 0; k < step->inputs; k++) {
-        const hti_value *in = &p->values.at[step->in[k]]; /* a view within the result is there already */
-        const bool there = step->out != HTI_NOWHERE && in->view && in->buffer == p->values.at[step->out].buffer;
-        part.bytes += there ? -bytes_of(p, step->in[k]) : bytes_of(p, step->in[k]);
-    }
+    for (int32_t k = 0; k < step->inputs; k++) part.bytes += bytes_of(p, step->in[k]);
     if (step->out != HTI_NOWHERE) part.bytes += bytes_of(p, step->out);
     for (int32_t k = 0; step->group && k < step->group->outputs; k++) part.bytes += bytes_of(p, step->group_out[k]);
     if (step->kind == HTI_STEP_PACK) part.bytes += (double)p->buffers.at[step->packed].bytes;

@@ -73,18 +73,6 @@ static void merge_input(const hti_group *g, const hti_group_input *from, input *
     if (to->stride[0] == 0) to->period = g->count / to->dim[0];
 }
 
-/* One number n times. */
-static void fill(char *to, const char *from, int64_t n, int64_t bytes)
-{
-    if (bytes == 4) {
-        const float number = *(const float *)from;
-        HTI_EACH(((float *)to)[i] = number);
-    } else {
-        const double number = *(const double *)from;
-        HTI_EACH(((double *)to)[i] = number);
-    }
-}
-
 /* Copies the numbers [at, at + n) of an input into a register. */
 static void spread(const input *in, int64_t at, int64_t n, int64_t bytes, char *to)
 {
@@ -97,12 +85,7 @@ static void spread(const input *in, int64_t at, int64_t n, int64_t bytes, char *
     while (n > 0) {
         const int64_t some = row - column < n ? row - column : n;
         const char *from = in->data + (walk.offset + column * stride) * bytes;
-        if (stride == 1) memcpy(to, from, (size_t)(some * bytes));
-        else if (stride == 0) fill(to, from, some, bytes);
-        else if (bytes == 4)
-            for (int64_t i = 0; i < some; i++) ((float *)to)[i] = ((const float *)from)[i * stride];
-        else
-            for (int64_t i = 0; i < some; i++) ((double *)to)[i] = ((const double *)from)[i * stride];
+        hti_pick(to, from, some, stride, bytes);
         to += some * bytes;
         n -= some;
         column = 0;

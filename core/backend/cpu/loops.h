@@ -131,7 +131,9 @@ static inline void hti_walk_next(hti_walk *walk)
 /* Whether the tensor is dense and row-major. */
 bool hti_is_row_major(const hti_tensor *tensor);
 
-/* gather.c: an input of a group that is neither dense nor repeats: rows with gaps between them, or zeros around. */
+/* gather.c: n numbers, `stride` apart, side by side. */
+void hti_pick(char *to, const char *from, int64_t n, int64_t stride, int64_t bytes);
+/* An input of a group that is neither dense nor repeats: rows with gaps between them, or zeros around. */
 typedef struct hti_gather {
     char *data;
     int64_t bytes; /* of an element */

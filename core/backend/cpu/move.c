@@ -23,24 +23,10 @@
             else if (sy == 1 && sx == 0) HTI_EACH(y[i] = first);                          \
             else HTI_EACH(y[i * sy] = x[i * sx]);                                         \
         }                                                                             \
-    }                                                                                 \
-    static void zero_##S(const hti_span *span)                                        \
-    {                                                                                 \
-        const int64_t n = span->n, sy = span->inner[0];                               \
-        for (int64_t r = 0; r < span->rows; r++) {                                    \
-            T *y = (T *)span->at[0] + r * span->outer[0];                             \
-            if (sy == 1) HTI_EACH(y[i] = (T)0);                                           \
-            else HTI_EACH(y[i * sy] = (T)0);                                              \
-        }                                                                             \
     }
 COPY_LOOPS(f32, float)
 COPY_LOOPS(f64, double)
 COPY_LOOPS(i32, int32_t)
-
-static hti_span_function by_type(ht_dtype dtype, hti_span_function f32, hti_span_function f64, hti_span_function i32)
-{
-    return dtype == HT_F32 ? f32 : dtype == HT_F64 ? f64 : dtype == HT_I32 ? i32 : NULL;
-}
 
 typedef struct tile_context {
     hti_loop loop;   /* the last two axes are tiled */
@@ -230,8 +216,7 @@ static bool has_rows(hti_loop *loop)
 ht_status hti_copy(const hti_tensor *from, const hti_tensor *to, int32_t threads)
 {
     if (from->dtype != to->dtype) return HT_EDTYPE;
-    const hti_span_function copy = by_type(to->dtype, copy_f32, copy_f64, copy_i32);
-    if (!copy) return HT_EDTYPE;
+    const hti_span_function copy = to->dtype == HT_F32 ? copy_f32 : to->dtype == HT_F64 ? copy_f64 : copy_i32;
     const hti_tensor *operand[] = {to, from};
     const hti_loop loop = hti_loop_make(operand, 2);
     if (loop.count == 0) return HT_OK;
@@ -268,12 +253,9 @@ static hti_tensor block_of(const hti_tensor *tensor, const int64_t *start, const
 
 static ht_status fill_zero(const hti_tensor *to, int32_t threads)
 {
-    const hti_span_function zero = by_type(to->dtype, zero_f32, zero_f64, zero_i32);
-    if (!zero) return HT_EDTYPE;
-    const hti_tensor *operand[] = {to};
-    const hti_loop loop = hti_loop_make(operand, 1);
-    hti_loop_run(&loop, operand, zero, 0, 0, threads);
-    return HT_OK;
+    double zero = 0; /* of any type */
+    const hti_tensor from = {.data = &zero, .dtype = to->dtype, .shape = to->shape};
+    return hti_copy(&from, to, threads);
 }
 
 static ht_status run_permute(const hti_run *run)
