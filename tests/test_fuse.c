@@ -19,6 +19,7 @@ enum { VALUES = 96, OUTPUTS = 6, STEPS = 3 };
 static ht_device *devices[3]; /* by number of threads */
 static int32_t sums_in_groups, sums_alone; /* of the programs on one thread */
 static int32_t parts, framed_parts;         /* that groups read of larger values; and in zeros */
+static int32_t joined_parts;                /* of concatenations that groups write into the whole */
 
 /* ---- random graphs ---- */
 
@@ -39,8 +40,8 @@ static ht_var any(graph *g)
     return g->value[draw(g, 3) ? g->count - 1 - draw(g, recent) : draw(g, g->count)];
 }
 
-/* The sum over some axes, which comes back as a view: scalars, channels, rows, batches. */
-static ht_var repeated(graph *g)
+/* The sum over some axes as a view of the shape: scalars, channels, rows, batches. */
+static ht_var spread(graph *g)
 {
     ht_shape part = g->shape;
     const int32_t kept = draw(g, 2) ? 2 : draw(g, 1 << part.rank); /* often but the channels, whose sums join groups */
@@ -48,8 +49,10 @@ static ht_var repeated(graph *g)
         if (!(kept >> k & 1)) part.dim[k] = 1;
     ht_var small = ht_mean_to(any(g), part);
     if (draw(g, 2)) small = ht_add(ht_tanh(small), ht_scale(small, 0.5));
-    return ht_add(ht_broadcast_to(small, g->shape), any(g));
+    return ht_broadcast_to(small, g->shape);
 }
+
+static ht_var repeated(graph *g) { return ht_add(spread(g), any(g)); }
 
 /* The same numbers in another shape, so that values share memory; a pointwise op there is over another space. */
 static ht_var reshaped(graph *g)
@@ -58,7 +61,7 @@ static ht_var reshaped(graph *g)
     return ht_reshape(ht_scale(ht_reshape(any(g), HT_SHAPE(count)), 0.75), g->shape);
 }
 
-/* A block of a value, computed with, and zeros around it. */
+/* A block of a value, which may be a view itself, computed with, and zeros around it. */
 static ht_var framed(graph *g)
 {
     ht_shape start = g->shape, size = g->shape, behind = g->shape;
@@ -67,7 +70,7 @@ static ht_var framed(graph *g)
         behind.dim[k] = draw(g, 2) ? 0 : draw(g, (int32_t)(g->shape.dim[k] - start.dim[k]));
         size.dim[k] = g->shape.dim[k] - start.dim[k] - behind.dim[k];
     }
-    const ht_var part = ht_slice(any(g), start, size);
+    const ht_var part = ht_slice(draw(g, 3) ? any(g) : spread(g), start, size);
     return ht_add(ht_pad(draw(g, 2) ? ht_scale(part, 0.5) : part, start, behind), ht_scale(any(g), 0.5));
 }
 
@@ -168,8 +171,12 @@ static int32_t unread(const ht_program *p)
     for (int32_t s = p->steps.count - 1; s >= 0; s--) { /* what comes next in the same memory was read by then */
         const hti_step *step = &p->steps.at[s];
         const int32_t outputs = step->group ? step->group->outputs : step->out != HTI_NOWHERE;
-        for (int32_t k = 0; k < outputs; k++) count += !read[p->values.at[step->group ? step->group_out[k] : step->out].buffer];
-        for (int32_t k = 0; k < outputs; k++) read[p->values.at[step->group ? step->group_out[k] : step->out].buffer] = 0;
+        for (int32_t k = 0; k < outputs; k++) {
+            const hti_value *value = &p->values.at[step->group ? step->group_out[k] : step->out];
+            count += !read[value->buffer];
+            read[value->buffer] = value->view; /* of a part of a concatenation: others may write there before */
+            joined_parts += value->view;
+        }
         for (int32_t k = 0; k < step->inputs; k++) read[p->values.at[step->in[k]].buffer] = 1;
     }
     free(read);
@@ -301,6 +308,16 @@ static ht_vars apart(ht_var x)
     return ht_list(ht_mul(ht_mul(ht_matmul(ht_tanh(between), w), between), one));
 }
 
+/* Two values that one group writes side by side, into the whole that a product reads. */
+static ht_vars joined(ht_var x)
+{
+    enum { SIDE = 64 };
+    double numbers[2 * SIDE * SIDE];
+    kit_fill(numbers, 2 * SIDE * SIDE, 6, -0.1, 0.1);
+    const ht_var both = ht_concat(1, ht_list(ht_tanh(x), ht_mul(ht_sin(x), x)));
+    return ht_list(ht_matmul(both, ht_constant(x.tape, numbers, HT_SHAPE(2 * SIDE, SIDE))));
+}
+
 static ht_program *made(ht_vars (*record)(ht_var x), int32_t threads, int32_t check, const float *in, int64_t count)
 {
     ht_error error = {0};
@@ -327,8 +344,11 @@ static void test_again(const char *name, ht_vars (*record)(ht_var x), int32_t ex
         equal = ht_get_at(plain, k, one, count) == HT_OK && ht_get_at(fused, k, other, count) == HT_OK &&
                 memcmp(one, other, (size_t)count * sizeof *one) == 0;
     for (int32_t s = 0; fused && s < fused->steps.count; s++)
-        for (int32_t k = 0; fused->steps.at[s].group && k < fused->steps.at[s].group->outputs; k++)
-            written += ht_shape_count(fused->values.at[fused->steps.at[s].group_out[k]].shape) == count;
+        for (int32_t k = 0; fused->steps.at[s].group && k < fused->steps.at[s].group->outputs; k++) {
+            const hti_value *value = &fused->values.at[fused->steps.at[s].group_out[k]];
+            written += ht_shape_count(value->shape) == count;
+            joined_parts += value->view;
+        }
     tap_ok(equal, "%s, made where it is read: the bits of one op at a time", name);
     tap_ok(written == expected, "%s: groups write %d large values; %d expected", name, (int)written, (int)expected);
     ht_program_free(plain);
@@ -413,11 +433,15 @@ int main(void)
     test_random(HT_F32, HT_SHAPE(2, 16, 48, 48), 4); /* large enough to be made again */
     test_again("what a normalisation centres", normalised, 2);
     test_again("what lies between two products", apart, 2);
+    const int32_t before = joined_parts;
+    test_again("what is made within a concatenation", joined, 2);
+    tap_ok(joined_parts == before + 2, "and that is %d parts of it", (int)(joined_parts - before));
     test_chains(HT_F32, HT_SHAPE(8100, 130)); /* written past the caches, in tiles that are no whole lines of them */
     tap_ok(sums_in_groups > 100 && sums_alone > 100, "%d sums are parts of groups, %d stand alone", (int)sums_in_groups,
            (int)sums_alone);
     tap_ok(parts > 100 && framed_parts > 100, "groups read %d parts of larger values, and %d in zeros", (int)parts,
            (int)framed_parts);
+    tap_ok(joined_parts > 20, "groups write %d parts of concatenations into the whole", (int)joined_parts);
     for (int32_t threads = 1; threads <= 2; threads++) ht_device_close(devices[threads]);
     return tap_done();
 }

@@ -47,7 +47,7 @@ typedef struct hti_run {
 /* What order a kernel wants (hti_kernel.order). */
 typedef enum hti_order_rule {
     HTI_FOLLOW = 0, /* all inputs in one order, the result alike: pointwise, concat, slice, pad                */
-    HTI_ROW_ONLY,   /* inputs and result row-major: reshape, permute, matmul                                   */
+    HTI_ROW_ONLY,   /* inputs and result row-major: permute, matmul                                            */
     HTI_LAST_ONLY,  /* inputs and result channels last: pooling                                                */
     HTI_CONV,       /* input 0 and the result channels last, input 1 row-major (packed)                        */
     HTI_CONV_WEIGHT /* both inputs channels last, the result row-major                                         */
@@ -58,7 +58,7 @@ struct hti_pointwise; /* the backend's own */
 typedef struct hti_kernel {
     ht_status (*run)(const hti_run *run);
     hti_order_rule order;
-    uint32_t views; /* bit k: input k may be a broadcast view (zero strides); bit 31: any input */
+    uint32_t views; /* bit k: input k may be a broadcast view (zero strides); bit 31: any input, and views with gaps too */
     /* Optional. in[].data is NULL at planning. Without it: no state, no scratch. */
     ht_status (*prepare)(const void *attributes, const hti_tensor *in, int32_t inputs, const hti_tensor *out,
                          int32_t threads, hti_choice *choice, ht_error *error);
@@ -70,8 +70,8 @@ typedef struct hti_kernel {
 } hti_kernel;
 
 /*
- * Pointwise ops that run together, over one space: a nest of loops without axes of size 1, outermost first. Every result
- * is dense over the space, so that an element's number is its offset; inputs have strides of their own.
+ * Pointwise ops that run together, over one space: a nest of loops without axes of size 1, outermost first. Results are
+ * numbered as the space is, in memory in rows of so many; inputs have strides of their own.
  */
 #define HTI_GROUP_MEMBERS 32
 #define HTI_GROUP_INPUTS 16
@@ -92,6 +92,12 @@ typedef struct hti_group_input {
     int64_t first[HT_MAX_RANK], size[HT_MAX_RANK]; /* the block of the space that data holds: around it are zeros */
 } hti_group_input;
 
+/* Rows of so many elements, of which one begins so many after the one before: side by side if those are equal. */
+typedef struct hti_group_output {
+    void *data; /* may be the memory of a dense input that no later member reads */
+    int64_t row, step;
+} hti_group_output;
+
 /* The sum over rows of a member's result, which is seen as a matrix of so many columns: made tile by tile. */
 #define HTI_GROUP_SUMS 8
 typedef struct hti_group_sum {
@@ -105,7 +111,7 @@ typedef struct hti_group {
     int64_t count, dim[HT_MAX_RANK];
     hti_member *member;     /* each after the members it reads */
     hti_group_input *input;
-    void **output;          /* may be the memory of a dense input that no later member reads */
+    hti_group_output *output;
     int32_t sums;
     int64_t columns;        /* of all sums */
     hti_group_sum *sum;

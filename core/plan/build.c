@@ -211,7 +211,7 @@ static hti_order followed(const builder *b, const int32_t *in, int32_t inputs, c
         voted = true;
     }
     return !voted && inputs <= 1 && spec->shape.rank >= 4 && spec->shape.rank <= 5 &&
-                   (inputs == 0 || value_at(b, in[0])->shape.rank != spec->shape.rank)
+                   (inputs == 0 || value_at(b, in[0])->view || value_at(b, in[0])->shape.rank != spec->shape.rank)
                ? HTI_LAST
                : HTI_ROW;
 }
@@ -238,10 +238,16 @@ static hti_order result_order(const builder *b, hti_order_rule rule, const int32
     }
 }
 
-static hti_tensor tensor_of(const hti_value *value, hti_order wanted)
+hti_tensor hti_described(const hti_value *value)
 {
     hti_tensor t = {.dtype = value->dtype, .shape = value->shape};
     memcpy(t.stride, value->stride, sizeof t.stride);
+    return t;
+}
+
+static hti_tensor tensor_of(const hti_value *value, hti_order wanted)
+{
+    hti_tensor t = hti_described(value);
     if (!value->view && hti_orders_agree(value->shape)) hti_dense_strides(value->shape, wanted, t.stride);
     return t;
 }

@@ -89,9 +89,7 @@ int64_t hti_sum_columns(const ht_program *p, const hti_step *step)
 {
     if (step->kind != HTI_STEP_OP || step->op->id != HTI_OP_sum_to || !p->backend->group_sum) return 0;
     const hti_value *from = &p->values.at[step->in[0]], *to = &p->values.at[step->out];
-    hti_tensor x = {.dtype = from->dtype, .shape = from->shape}, y = {.dtype = to->dtype, .shape = to->shape};
-    memcpy(x.stride, from->stride, sizeof x.stride);
-    memcpy(y.stride, to->stride, sizeof y.stride);
+    const hti_tensor x = hti_described(from), y = hti_described(to);
     return from->view || to->view ? 0 : p->backend->group_sum(&x, &y);
 }
 
@@ -206,6 +204,7 @@ static void assign_places(const fuser *f, assembly *a, const open_group *g)
         const int32_t buffer = value_of(f, out)->buffer;
         if (f->uses[buffer] > a->left[m] + sums_of(f, g, buffer)) {
             a->out[a->group->outputs] = out;
+            a->group->output[a->group->outputs].row = a->group->output[a->group->outputs].step = a->group->count;
             member->place = ~a->group->outputs++;
             continue;
         }
@@ -225,7 +224,7 @@ static bool assemble(fuser *f, const open_group *g, hti_step *step)
     if (!a.group || !a.out) return false;
     *a.group = (hti_group){.dtype = g->space.dtype, .rank = g->space.rank, .members = g->members, .count = g->space.count,
                            .member = hti_arena_array(texts, g->members, sizeof(hti_member)),
-                           .output = hti_arena_array(texts, g->members, sizeof(void *))};
+                           .output = hti_arena_array(texts, g->members, sizeof(hti_group_output))};
     if (!a.group->member || !a.group->output) return false;
     memcpy(a.group->dim, g->space.dim, sizeof a.group->dim);
     int32_t recomputed = 0;

@@ -235,11 +235,16 @@ static void *address(const ht_program *p, int32_t buffer)
     return at->fixed ? at->fixed : (char *)p->arena + at->offset;
 }
 
+static void *place_of(const ht_program *p, const hti_value *value)
+{
+    return (char *)address(p, value->buffer) + value->offset * (int64_t)ht_dtype_bytes(value->dtype);
+}
+
 static void fill_tensor(const ht_program *p, const hti_step *step, int32_t index, bool normalise, hti_tensor *t)
 {
     const hti_value *value = &p->values.at[index];
-    *t = (hti_tensor){.data = address(p, value->buffer), .dtype = value->dtype, .shape = value->shape};
-    memcpy(t->stride, value->stride, sizeof t->stride);
+    *t = hti_described(value);
+    t->data = place_of(p, value);
     if (!normalise || value->view || !hti_orders_agree(value->shape)) return;
     /* Both orders coincide: hand the strides over in the form that the kernel works in. */
     bool image = step->kernel->order == HTI_CONV || step->kernel->order == HTI_CONV_WEIGHT ||
@@ -252,13 +257,9 @@ static void fill_tensor(const ht_program *p, const hti_step *step, int32_t index
 static ht_status fill_step(ht_program *p, hti_step *step, ht_error *error)
 {
     if (step->kind == HTI_STEP_GROUP) {
-        for (int32_t k = 0; k < step->inputs; k++) {
-            const hti_value *value = &p->values.at[step->in[k]];
-            const int64_t offset = value->offset * (int64_t)ht_dtype_bytes(value->dtype);
-            step->group->input[k].data = (char *)address(p, value->buffer) + offset;
-        }
+        for (int32_t k = 0; k < step->inputs; k++) step->group->input[k].data = place_of(p, &p->values.at[step->in[k]]);
         for (int32_t k = 0; k < step->group->outputs; k++)
-            step->group->output[k] = address(p, p->values.at[step->group_out[k]].buffer);
+            step->group->output[k].data = place_of(p, &p->values.at[step->group_out[k]]);
         for (int32_t k = 0; k < step->group->sums; k++) {
             step->group->sum[k].output = address(p, p->values.at[step->sums[k].value].buffer);
             if (step->sums[k].scratch != HTI_NOWHERE) step->group->sum[k].scratch = address(p, step->sums[k].scratch);
@@ -279,6 +280,7 @@ static ht_status fill_step(ht_program *p, hti_step *step, ht_error *error)
 
 ht_status hti_plan_offsets(ht_program *p, ht_error *error)
 {
+    hti_plan_join(p);
     if (hti_plan_commit(p, error) != HT_OK) return error->status;
     find_lifetimes(p);
     if (reuse_inputs(p, error) != HT_OK) return error->status;

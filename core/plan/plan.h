@@ -170,6 +170,8 @@ void hti_dense_strides(ht_shape shape, hti_order order, int64_t stride[HT_MAX_RA
 bool hti_orders_agree(ht_shape shape);
 /* Whether two values of one shape, neither a view, have each number at the same place of their memory. */
 bool hti_same_places(const hti_value *a, const hti_value *b);
+/* The value as kernels see it, without data. */
+hti_tensor hti_described(const hti_value *value);
 /* The last member that reads input k of a group; of a single op, the op. */
 int32_t hti_last_reader(const hti_step *step, int32_t k);
 
@@ -198,6 +200,8 @@ double hti_flop_of(const ht_program *program, const hti_step *step);
 ht_status hti_plan_spare(ht_program *program, ht_error *error);
 /* Joins pointwise steps into groups. Steps may change places, but each stays after those whose results it reads. */
 ht_status hti_plan_fuse(ht_program *program, ht_error *error);
+/* Parts of concatenations are made where the whole has them. Of a program whose steps are fused. */
+void hti_plan_join(ht_program *program);
 /* Moves updates of stores into the commit section, where they write in place. Begins anew if the steps changed since. */
 ht_status hti_plan_commit(ht_program *program, ht_error *error);
 /* The commit section, lifetimes, and by them offsets in one arena, which is not allocated yet. */

@@ -13,19 +13,18 @@
 #define JOIN(a, b) a##b
 #define TABLE_OF(set) JOIN(hti_backend_cpu_, set)
 
-/* Leaves have no kernel: the planner gives them memory. */
+/* Leaves have no kernel: the planner gives them memory; what is another's view needs none either. */
 #define ENTRY(name) [HTI_OP_##name] = &hti_cpu_##name
 static const hti_kernel *const kernels[HTI_OPS] = {
     [HTI_OP_truncate] = &hti_cpu_cast, /* the same conversion, by other rules on the tape */
-    ENTRY(stop), ENTRY(cast), ENTRY(affine), ENTRY(exp), ENTRY(expm1), ENTRY(log), ENTRY(log1p), ENTRY(sqrt),
-    ENTRY(safe_sqrt), ENTRY(rsqrt), ENTRY(square), ENTRY(reciprocal), ENTRY(pow), ENTRY(sin), ENTRY(cos), ENTRY(tanh),
-    ENTRY(sigmoid), ENTRY(erf), ENTRY(erfc), ENTRY(softplus), ENTRY(leaky_relu), ENTRY(leaky_gate), ENTRY(abs), ENTRY(sign),
-    ENTRY(round), ENTRY(positive), ENTRY(add), ENTRY(sub), ENTRY(mul), ENTRY(div), ENTRY(greater), ENTRY(equal), ENTRY(shift),
-    ENTRY(where), ENTRY(sum_to), ENTRY(broadcast_to), ENTRY(argmax), ENTRY(max_along), ENTRY(reshape), ENTRY(permute),
-    ENTRY(slice), ENTRY(pad), ENTRY(concat), ENTRY(take), ENTRY(put), ENTRY(matmul), ENTRY(conv), ENTRY(conv_input),
-    ENTRY(conv_weight), ENTRY(pool_argmax), ENTRY(pool_take), ENTRY(pool_put), ENTRY(window_sum), ENTRY(window_spread),
-    ENTRY(uniform), ENTRY(normal), ENTRY(bernoulli), ENTRY(resample), ENTRY(resample_back), ENTRY(place_take),
-    ENTRY(place_put),
+    ENTRY(cast), ENTRY(affine), ENTRY(exp), ENTRY(expm1), ENTRY(log), ENTRY(log1p), ENTRY(sqrt), ENTRY(safe_sqrt),
+    ENTRY(rsqrt), ENTRY(square), ENTRY(reciprocal), ENTRY(pow), ENTRY(sin), ENTRY(cos), ENTRY(tanh), ENTRY(sigmoid),
+    ENTRY(erf), ENTRY(erfc), ENTRY(softplus), ENTRY(leaky_relu), ENTRY(leaky_gate), ENTRY(abs), ENTRY(sign), ENTRY(round),
+    ENTRY(positive), ENTRY(add), ENTRY(sub), ENTRY(mul), ENTRY(div), ENTRY(greater), ENTRY(equal), ENTRY(shift), ENTRY(where),
+    ENTRY(sum_to), ENTRY(argmax), ENTRY(max_along), ENTRY(permute), ENTRY(slice), ENTRY(pad), ENTRY(concat), ENTRY(take),
+    ENTRY(put), ENTRY(matmul), ENTRY(conv), ENTRY(conv_input), ENTRY(conv_weight), ENTRY(pool_argmax), ENTRY(pool_take),
+    ENTRY(pool_put), ENTRY(window_sum), ENTRY(window_spread), ENTRY(uniform), ENTRY(normal), ENTRY(bernoulli),
+    ENTRY(resample), ENTRY(resample_back), ENTRY(place_take), ENTRY(place_put),
 };
 
 /* A whole network's values touch far fewer huge pages. */

@@ -5,9 +5,9 @@
 #include "backend/backend.h"
 
 /* pointwise.c */
-extern const hti_kernel hti_cpu_stop, hti_cpu_affine, hti_cpu_exp, hti_cpu_expm1, hti_cpu_log, hti_cpu_log1p,
-    hti_cpu_sqrt, hti_cpu_safe_sqrt, hti_cpu_rsqrt, hti_cpu_square, hti_cpu_reciprocal, hti_cpu_pow, hti_cpu_sin,
-    hti_cpu_cos, hti_cpu_tanh, hti_cpu_sigmoid, hti_cpu_softplus, hti_cpu_leaky_relu, hti_cpu_leaky_gate, hti_cpu_abs,
+extern const hti_kernel hti_cpu_affine, hti_cpu_exp, hti_cpu_expm1, hti_cpu_log, hti_cpu_log1p, hti_cpu_sqrt,
+    hti_cpu_safe_sqrt, hti_cpu_rsqrt, hti_cpu_square, hti_cpu_reciprocal, hti_cpu_pow, hti_cpu_sin, hti_cpu_cos,
+    hti_cpu_tanh, hti_cpu_sigmoid, hti_cpu_softplus, hti_cpu_leaky_relu, hti_cpu_leaky_gate, hti_cpu_abs,
     hti_cpu_sign, hti_cpu_round, hti_cpu_positive, hti_cpu_add, hti_cpu_sub, hti_cpu_mul, hti_cpu_div,
     hti_cpu_greater, hti_cpu_equal, hti_cpu_shift, hti_cpu_erf, hti_cpu_erfc, hti_cpu_where, hti_cpu_cast;
 /*
@@ -33,8 +33,7 @@ void hti_row_sum_parts(ht_dtype dtype, const hti_row_sum *sum, const void *parts
 int64_t hti_cpu_group_sum(const hti_tensor *from, const hti_tensor *to);
 ht_status hti_cpu_group(const hti_group *group, int32_t threads);
 /* move.c */
-extern const hti_kernel hti_cpu_broadcast_to, hti_cpu_reshape, hti_cpu_permute, hti_cpu_slice,
-    hti_cpu_pad, hti_cpu_concat;
+extern const hti_kernel hti_cpu_permute, hti_cpu_slice, hti_cpu_pad, hti_cpu_concat;
 /* index.c */
 extern const hti_kernel hti_cpu_take, hti_cpu_put;
 /* reduce.c */

@@ -73,18 +73,6 @@ static void merge_input(const hti_group *g, const hti_group_input *from, input *
     if (to->stride[0] == 0) to->period = g->count / to->dim[0];
 }
 
-/* One number n times. */
-static void fill(char *to, const char *from, int64_t n, int64_t bytes)
-{
-    if (bytes == 4) {
-        const float number = *(const float *)from;
-        HTI_EACH(((float *)to)[i] = number);
-    } else {
-        const double number = *(const double *)from;
-        HTI_EACH(((double *)to)[i] = number);
-    }
-}
-
 /* Copies the numbers [at, at + n) of an input into a register. */
 static void spread(const input *in, int64_t at, int64_t n, int64_t bytes, char *to)
 {
@@ -97,12 +85,7 @@ static void spread(const input *in, int64_t at, int64_t n, int64_t bytes, char *
     while (n > 0) {
         const int64_t some = row - column < n ? row - column : n;
         const char *from = in->data + (walk.offset + column * stride) * bytes;
-        if (stride == 1) memcpy(to, from, (size_t)(some * bytes));
-        else if (stride == 0) fill(to, from, some, bytes);
-        else if (bytes == 4)
-            for (int64_t i = 0; i < some; i++) ((float *)to)[i] = ((const float *)from)[i * stride];
-        else
-            for (int64_t i = 0; i < some; i++) ((double *)to)[i] = ((const double *)from)[i * stride];
+        hti_pick(to, from, some, stride, bytes);
         to += some * bytes;
         n -= some;
         column = 0;
@@ -195,6 +178,19 @@ static void plan_ahead(group_context *c)
     }
 }
 
+/* Writes a tile to an output, past the caches or in rows that lie apart. */
+static void put_rows(const group_context *c, int32_t output, int64_t at, int64_t n, const char *from)
+{
+    const hti_group_output *to = &c->group->output[output];
+    for (int64_t some; n > 0; at += some, n -= some, from += some * c->bytes) {
+        const int64_t column = at % to->row;
+        char *row = (char *)to->data + (at / to->row * to->step + column) * c->bytes;
+        some = to->row - column < n ? to->row - column : n;
+        if (c->past_cache[output]) hti_write_past_cache(row, from, (size_t)(some * c->bytes));
+        else memcpy(row, from, (size_t)(some * c->bytes));
+    }
+}
+
 /* The tile [at, at + n) of the chunk that begins at `chunk`; `ahead` more elements come in the next one. */
 static void run_tile(worker *w, int64_t chunk, int64_t at, int64_t n, int64_t ahead)
 {
@@ -211,12 +207,12 @@ static void run_tile(worker *w, int64_t chunk, int64_t at, int64_t n, int64_t ah
             span->inner[k + 1] = from->stride;
         }
         const int32_t output = ~member->place;
-        char *out = output >= 0 ? (char *)c->group->output[output] + at * c->bytes : NULL;
-        const bool past = out && c->past_cache[output];
-        const int32_t sum = c->tile < c->eight && (past || !out) ? sum_of(c->group, m) : -1;
+        const hti_group_output *out = output >= 0 ? &c->group->output[output] : NULL;
+        const bool later = out && (c->past_cache[output] || out->row != out->step);
+        const int32_t sum = c->tile < c->eight && (later || !out) ? sum_of(c->group, m) : -1;
         char *to = sum >= 0      ? w->rows + sum * ROWS_BYTES + before * c->bytes
-                   : past        ? w->slot + (c->group->registers + output) * TILE_BYTES
-                   : out != NULL ? out
+                   : later       ? w->slot + (c->group->registers + output) * TILE_BYTES
+                   : out != NULL ? (char *)out->data + at * c->bytes
                                  : w->slot + member->place * TILE_BYTES;
         w->result[m] = (operand){to, 1};
         span->at[0] = to;
@@ -224,7 +220,7 @@ static void run_tile(worker *w, int64_t chunk, int64_t at, int64_t n, int64_t ah
         span->ahead = c->ahead[m] && ahead == c->tile ? c->ahead[m] + (at + n) * c->bytes : NULL;
         span->gap = c->gap[m];
         c->call[m].function(span);
-        if (past) hti_write_past_cache(out, to, (size_t)(n * c->bytes));
+        if (later) put_rows(c, output, at, n, to);
         if (whole) add_sums(w, m, to - before * c->bytes, chunk, at - before - chunk, before + n, ahead == 0);
     }
 }
@@ -287,7 +283,7 @@ static void settle_forms(group_context *c)
     for (int32_t k = 0; k < g->outputs; k++) {
         c->past_cache[k] = g->count * c->bytes >= HTI_PAST_CACHE;
         for (int32_t i = 0; i < c->streams; i++) /* written over an input, whose lines are at hand */
-            c->past_cache[k] = c->past_cache[k] && c->stream[i] != g->output[k];
+            c->past_cache[k] = c->past_cache[k] && c->stream[i] != g->output[k].data;
     }
 }
 

@@ -49,13 +49,19 @@ bool hti_gather_of(const hti_group *group, const hti_group_input *input, hti_gat
     return g->padded || !(repeats || dense);
 }
 
-/* n numbers, `stride` apart. */
-static void pick(char *to, const char *from, int64_t n, int64_t stride, int64_t bytes)
+#define PICK(T)                                                    \
+    {                                                              \
+        const T *x = (const void *)from, first = *x;               \
+        T *y = (void *)to;                                         \
+        if (stride == 0) HTI_EACH(y[i] = first);                   \
+        else for (int64_t i = 0; i < n; i++) y[i] = x[i * stride]; \
+    }
+
+void hti_pick(char *to, const char *from, int64_t n, int64_t stride, int64_t bytes)
 {
-    if (bytes == 4)
-        for (int64_t i = 0; i < n; i++) ((float *)to)[i] = ((const float *)from)[i * stride];
-    else
-        for (int64_t i = 0; i < n; i++) ((double *)to)[i] = ((const double *)from)[i * stride];
+    if (stride == 1) memcpy(to, from, (size_t)(n * bytes));
+    else if (bytes == 4) PICK(float)
+    else PICK(double)
 }
 
 typedef struct range {
@@ -93,7 +99,7 @@ static void copy_part(const hti_gather *g, const part *p, char *to)
     }
     for (int64_t i = 0; i < p->planes * copy.rows; i++) {
         const int64_t line = i % copy.rows, at = i / copy.rows;
-        pick(copy.to + at * copy.to_plane + line * copy.to_step, copy.from + at * copy.from_plane + line * copy.from_step,
+        hti_pick(copy.to + at * copy.to_plane + line * copy.to_step, copy.from + at * copy.from_plane + line * copy.from_step,
              c.end - c.begin, stride, g->bytes);
     }
 }

@@ -10,7 +10,7 @@
 #include "kernel/kernel.h"
 #include "tape/attributes.h"
 
-/* hti_kernel.views: any input may be a broadcast view. */
+/* hti_kernel.views: any input may be a view, broadcast or with gaps. */
 #define HTI_ANY_VIEW (UINT32_C(1) << 31)
 
 /* Elements per chunk: enough to outweigh handing out a chunk, small enough to stay in a core's cache. */
@@ -131,7 +131,9 @@ static inline void hti_walk_next(hti_walk *walk)
 /* Whether the tensor is dense and row-major. */
 bool hti_is_row_major(const hti_tensor *tensor);
 
-/* gather.c: an input of a group that is neither dense nor repeats: rows with gaps between them, or zeros around. */
+/* gather.c: n numbers, `stride` apart, side by side. */
+void hti_pick(char *to, const char *from, int64_t n, int64_t stride, int64_t bytes);
+/* An input of a group that is neither dense nor repeats: rows with gaps between them, or zeros around. */
 typedef struct hti_gather {
     char *data;
     int64_t bytes; /* of an element */

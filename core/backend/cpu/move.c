@@ -23,24 +23,10 @@
             else if (sy == 1 && sx == 0) HTI_EACH(y[i] = first);                          \
             else HTI_EACH(y[i * sy] = x[i * sx]);                                         \
         }                                                                             \
-    }                                                                                 \
-    static void zero_##S(const hti_span *span)                                        \
-    {                                                                                 \
-        const int64_t n = span->n, sy = span->inner[0];                               \
-        for (int64_t r = 0; r < span->rows; r++) {                                    \
-            T *y = (T *)span->at[0] + r * span->outer[0];                             \
-            if (sy == 1) HTI_EACH(y[i] = (T)0);                                           \
-            else HTI_EACH(y[i * sy] = (T)0);                                              \
-        }                                                                             \
     }
 COPY_LOOPS(f32, float)
 COPY_LOOPS(f64, double)
 COPY_LOOPS(i32, int32_t)
-
-static hti_span_function by_type(ht_dtype dtype, hti_span_function f32, hti_span_function f64, hti_span_function i32)
-{
-    return dtype == HT_F32 ? f32 : dtype == HT_F64 ? f64 : dtype == HT_I32 ? i32 : NULL;
-}
 
 typedef struct tile_context {
     hti_loop loop;   /* the last two axes are tiled */
@@ -230,8 +216,7 @@ static bool has_rows(hti_loop *loop)
 ht_status hti_copy(const hti_tensor *from, const hti_tensor *to, int32_t threads)
 {
     if (from->dtype != to->dtype) return HT_EDTYPE;
-    const hti_span_function copy = by_type(to->dtype, copy_f32, copy_f64, copy_i32);
-    if (!copy) return HT_EDTYPE;
+    const hti_span_function copy = to->dtype == HT_F32 ? copy_f32 : to->dtype == HT_F64 ? copy_f64 : copy_i32;
     const hti_tensor *operand[] = {to, from};
     const hti_loop loop = hti_loop_make(operand, 2);
     if (loop.count == 0) return HT_OK;
@@ -268,65 +253,9 @@ static hti_tensor block_of(const hti_tensor *tensor, const int64_t *start, const
 
 static ht_status fill_zero(const hti_tensor *to, int32_t threads)
 {
-    const hti_span_function zero = by_type(to->dtype, zero_f32, zero_f64, zero_i32);
-    if (!zero) return HT_EDTYPE;
-    const hti_tensor *operand[] = {to};
-    const hti_loop loop = hti_loop_make(operand, 1);
-    hti_loop_run(&loop, operand, zero, 0, 0, threads);
-    return HT_OK;
-}
-
-static ht_status run_broadcast_to(const hti_run *run)
-{
-    const hti_tensor *out = run->out;
-    hti_tensor view = {.data = run->in[0].data, .dtype = run->in[0].dtype, .shape = out->shape};
-    const int32_t added = out->shape.rank - run->in[0].shape.rank;
-    if (added < 0) return HT_EINTERNAL;
-    for (int32_t k = added; k < out->shape.rank; k++)
-        view.stride[k] = run->in[0].shape.dim[k - added] == 1 ? 0 : run->in[0].stride[k - added];
-    return hti_copy(&view, out, run->threads);
-}
-
-typedef struct reshape_context {
-    const hti_tensor *from, *to;
-} reshape_context;
-
-static hti_walk walk_over(const hti_tensor *tensor, int64_t index)
-{
-    hti_walk walk = {.rank = tensor->shape.rank};
-    memcpy(walk.dim, tensor->shape.dim, sizeof walk.dim);
-    memcpy(walk.stride, tensor->stride, sizeof walk.stride);
-    hti_walk_to(&walk, index);
-    return walk;
-}
-
-static void reshape_chunk(void *context, int64_t begin, int64_t end)
-{
-    const reshape_context *c = context;
-    const size_t bytes = ht_dtype_bytes(c->to->dtype);
-    hti_walk from = walk_over(c->from, begin), to = walk_over(c->to, begin);
-    for (int64_t i = begin; i < end; i++) {
-        memcpy((char *)c->to->data + to.offset * (int64_t)bytes,
-               (const char *)c->from->data + from.offset * (int64_t)bytes, bytes);
-        hti_walk_next(&from);
-        hti_walk_next(&to);
-    }
-}
-
-/* Row-major on both sides it is one flat copy; the general form follows both orders element by element. */
-static ht_status run_reshape(const hti_run *run)
-{
-    reshape_context c = {.from = &run->in[0], .to = run->out};
-    const int64_t count = ht_shape_count(c.to->shape);
-    if (c.from->dtype != c.to->dtype || count != ht_shape_count(c.from->shape)) return HT_EINTERNAL;
-    if (hti_is_row_major(c.from) && hti_is_row_major(c.to)) {
-        hti_tensor from = {.data = c.from->data, .dtype = c.from->dtype, .shape = {1, {count}}, .stride = {1}};
-        hti_tensor to = from;
-        to.data = c.to->data;
-        return hti_copy(&from, &to, run->threads);
-    }
-    hti_parallel_for(run->threads, count, HTI_GRAIN, reshape_chunk, &c);
-    return HT_OK;
+    double zero = 0; /* of any type */
+    const hti_tensor from = {.data = &zero, .dtype = to->dtype, .shape = to->shape};
+    return hti_copy(&from, to, threads);
 }
 
 static ht_status run_permute(const hti_run *run)
@@ -378,15 +307,13 @@ static ht_status run_concat(const hti_run *run)
     int64_t start[HT_MAX_RANK] = {0};
     for (int32_t i = 0; i < run->inputs; i++) {
         const hti_tensor part = block_of(run->out, start, run->in[i].shape.dim);
-        const ht_status status = hti_copy(&run->in[i], &part, run->threads);
-        if (status != HT_OK) return status;
+        const ht_status status = run->in[i].data == part.data ? HT_OK : hti_copy(&run->in[i], &part, run->threads);
+        if (status != HT_OK) return status; /* what is there already was made there */
         start[axis] += run->in[i].shape.dim[axis];
     }
     return HT_OK;
 }
 
-const hti_kernel hti_cpu_broadcast_to = {.run = run_broadcast_to, .order = HTI_FOLLOW, .views = HTI_ANY_VIEW};
-const hti_kernel hti_cpu_reshape = {.run = run_reshape, .order = HTI_ROW_ONLY};
 const hti_kernel hti_cpu_permute = {.run = run_permute, .order = HTI_ROW_ONLY, .views = HTI_ANY_VIEW};
 const hti_kernel hti_cpu_slice = {.run = run_slice, .order = HTI_FOLLOW, .views = HTI_ANY_VIEW};
 const hti_kernel hti_cpu_pad = {.run = run_pad, .order = HTI_FOLLOW, .views = HTI_ANY_VIEW};

@@ -146,7 +146,7 @@ static ht_status run_window_spread(const hti_run *run)
 }
 
 const hti_kernel hti_cpu_pool_argmax = {.run = run_pool_argmax, .order = HTI_LAST_ONLY, .views = HTI_ANY_VIEW};
-const hti_kernel hti_cpu_pool_take = {.run = run_pool_take, .order = HTI_LAST_ONLY};
+const hti_kernel hti_cpu_pool_take = {.run = run_pool_take, .order = HTI_LAST_ONLY, .views = HTI_ANY_VIEW};
 const hti_kernel hti_cpu_pool_put = {.run = run_pool_put, .order = HTI_LAST_ONLY, .views = HTI_ANY_VIEW};
 const hti_kernel hti_cpu_window_sum = {.run = run_window_sum, .order = HTI_LAST_ONLY, .views = HTI_ANY_VIEW};
 const hti_kernel hti_cpu_window_spread = {.run = run_window_spread, .order = HTI_LAST_ONLY, .views = HTI_ANY_VIEW};
