@@ -59,6 +59,7 @@ ht_vars ht_jvp_(ht_vars outputs, ht_vars inputs, ht_vars tangents, const char *w
         return hti_empties(tape, outputs);
     }
     hti_walk walk;
+    if (hti_refuse_passed(outputs, inputs, where)) return hti_empties(tape, outputs);
     if (!hti_walk_begin(&walk, tape, inputs)) return hti_empties(tape, outputs);
     bool *needed = calloc((size_t)walk.limit, sizeof *needed);
     ht_var *found = hti_arena_array(&tape->arena, outputs.count, sizeof *found);

@@ -41,6 +41,7 @@ ht_vars ht_vjp_(ht_vars outputs, ht_vars cotangents, ht_vars inputs, const char 
         return hti_empties(tape, inputs);
     }
     hti_walk walk;
+    if (hti_refuse_passed(outputs, inputs, where)) return hti_empties(tape, inputs);
     if (!hti_walk_begin(&walk, tape, inputs)) return hti_empties(tape, inputs);
     int32_t last = 0;
     for (int32_t i = 0; i < outputs.count; i++) {

@@ -31,9 +31,24 @@ bool hti_all_on(const ht_tape *tape, ht_vars list)
     return true;
 }
 
+bool hti_refuse_passed(ht_vars outputs, ht_vars leaves, const char *where)
+{
+    for (int32_t k = 0; k < leaves.count; k++) {
+        const hti_node *leaf = hti_node_of(leaves.at[k]);
+        bool later = false;
+        for (int32_t i = 0; i < outputs.count && leaf->passed > 0; i++) later = later || outputs.at[i].id >= leaf->passed;
+        if (!later) continue;
+        ht_tape_fail(leaves.at[k].tape, where, HT_EINVALID, "derivative in a value that %s stretched: the derivatives before "
+                     "read what it was made from; expected that as the leaf, or a value that is not stretched", leaf->where);
+        return true;
+    }
+    return false;
+}
+
 bool hti_walk_begin(hti_walk *walk, ht_tape *tape, ht_vars leaves)
 {
-    *walk = (hti_walk){.tape = tape, .limit = tape->count};
+    *walk = (hti_walk){.tape = tape, .limit = tape->count, .inner_from = tape->inner_from};
+    tape->inner_from = tape->count;
     size_t count = (size_t)tape->count;
     walk->reached = calloc(count, sizeof *walk->reached);
     walk->leaf = calloc(count, sizeof *walk->leaf);
@@ -62,5 +77,6 @@ void hti_walk_end(hti_walk *walk)
     free(walk->reached);
     free(walk->leaf);
     free(walk->value);
+    walk->tape->inner_from = walk->inner_from;
     *walk = (hti_walk){0};
 }

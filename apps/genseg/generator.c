@@ -87,7 +87,7 @@ static ht_var record_cell(const searched_cell *c, ht_var x)
     for (int32_t k = 0; k < (searched ? GENSEG_CANDIDATES : 1); k++) {
         ht_var w = kernel(c, k), part = searched ? share(c, k) : empty;
         if (!searched) y = convolve(c, x, w, kernel_of[k]);
-        else if (merged) mixed = plus(mixed, centred(ht_mul(w, part), kernel_of[k]));
+        else if (merged) mixed = plus(mixed, ht_mul(centred(w, kernel_of[k]), part));
         else y = plus(y, ht_mul(convolve(c, x, w, kernel_of[k]), part));
         if (c->bias) mixed_bias = plus(mixed_bias, searched ? ht_mul(bias(c, k), part) : bias(c, k));
     }

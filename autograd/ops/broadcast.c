@@ -80,6 +80,13 @@ ht_var ht_broadcast_to_(ht_var x, ht_shape shape, const char *where)
     return to_shape(HTI_OP_broadcast_to, x, shape, where);
 }
 
+ht_var hti_before_stretch(ht_var x)
+{
+    hti_node *node = &x.tape->nodes[x.id];
+    if (!hti_inner(x) && node->passed == 0) node->passed = x.tape->count;
+    return node->in[0];
+}
+
 /* So many factors within one another are looked for. */
 #define FACTORS 4
 
@@ -99,7 +106,7 @@ static int32_t constant_input(const hti_call *product, ht_shape to)
 static bool has_factor(ht_var x, ht_shape to, int32_t most, bool number)
 {
     const hti_call call = hti_call_of(x);
-    if (most == 0) return false;
+    if (most == 0 || !hti_inner(x)) return false;
     switch (call.op->id) {
     case HTI_OP_affine:
         if (((const hti_affine_attributes *)call.attributes)->term != 0) return false;
@@ -122,7 +129,7 @@ static ht_var sum(ht_var x, ht_shape to, int32_t most, bool number, const char *
     const int32_t constant = call.op->id == HTI_OP_mul ? constant_input(&call, to) : -1;
     const ht_var a = sum(call.in[constant == 0], to, most - 1, true, where);
     if (call.op->id == HTI_OP_affine) return ht_scale_(a, ((const hti_affine_attributes *)call.attributes)->factor, where);
-    if (constant >= 0) return ht_mul_(a, hti_node_of(call.in[constant])->in[0], where);
+    if (constant >= 0) return ht_mul_(a, hti_before_stretch(call.in[constant]), where);
     const ht_var b = sum(call.in[1], to, most - 1, true, where);
     return call.op->id == HTI_OP_add ? ht_add_(a, b, where) : ht_sub_(a, b, where);
 }

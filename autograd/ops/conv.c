@@ -103,7 +103,7 @@ static ht_var transpose_conv_input(const hti_call *c, int32_t input, ht_var x)
 static ht_var transpose_conv_weight(const hti_call *c, int32_t input, ht_var w)
 {
     double factor = 1;
-    if (hti_is(w, HTI_OP_affine) && ht_shape_count(ht_var_shape(w)) > ht_shape_count(hti_in_shape(c, input))) {
+    if (hti_is(w, HTI_OP_affine) && hti_inner(w) && ht_shape_count(ht_var_shape(w)) > ht_shape_count(hti_in_shape(c, input))) {
         const hti_affine_attributes *outside = hti_node_of(w)->attributes;
         factor = outside->term == 0 ? outside->factor : 1;
         w = outside->term == 0 ? hti_node_of(w)->in[0] : w;

@@ -26,7 +26,7 @@ ht_var ht_reshape_(ht_var x, ht_shape shape, const char *where)
     double value;
     if (ht_ok(x)) {
         if (ht_shape_equal(ht_var_shape(x), shape)) return x;
-        if (hti_is(x, HTI_OP_reshape)) return ht_reshape_(hti_node_of(x)->in[0], shape, where);
+        if (hti_is(x, HTI_OP_reshape) && hti_inner(x)) return ht_reshape_(hti_node_of(x)->in[0], shape, where);
         if (hti_fill_value(x, &value) && ht_shape_count(shape) == ht_shape_count(ht_var_shape(x)) &&
             ht_var_dtype(x) == ht_tape_dtype(x.tape))
             return ht_fill_(x.tape, value, shape, where);
@@ -138,7 +138,7 @@ static int32_t constant_input(const hti_call *product, ht_shape size)
 static ht_var at_block(hti_op_id op, ht_var x, ht_shape start, ht_shape size, int32_t most, const char *where)
 {
     hti_block_attributes a;
-    const bool fits = most > 0 && ht_ok(x) && start.rank == size.rank && size.rank == ht_var_shape(x).rank;
+    const bool fits = most > 0 && ht_ok(x) && hti_inner(x) && start.rank == size.rank && size.rank == ht_var_shape(x).rank;
     const hti_call call = fits ? hti_call_of(x) : (hti_call){0};
     const hti_op_id id = fits ? call.op->id : HTI_OPS;
     const int32_t constant = id == HTI_OP_mul ? constant_input(&call, size) : -1;
@@ -147,7 +147,7 @@ static ht_var at_block(hti_op_id op, ht_var x, ht_shape start, ht_shape size, in
     if (scaled || summed || constant >= 0) {
         const ht_var part = at_block(op, call.in[constant == 0], start, size, most - 1, where);
         if (scaled) return ht_scale_(part, ((const hti_affine_attributes *)call.attributes)->factor, where);
-        if (constant >= 0) return ht_mul_(part, hti_node_of(call.in[constant])->in[0], where);
+        if (constant >= 0) return ht_mul_(part, hti_before_stretch(call.in[constant]), where);
         const ht_var other = at_block(op, call.in[1], start, size, most - 1, where);
         return id == HTI_OP_add ? ht_add_(part, other, where) : ht_sub_(part, other, where);
     }

@@ -240,7 +240,7 @@ ht_var ht_affine_(ht_var x, double factor, double term, const char *where)
     double value;
     if (ht_ok(x) && factor == 1 && term == 0) return x;
     if (hti_fill_value(x, &value)) return hti_fill_like(x, factor * value + term, where);
-    if (hti_is(x, HTI_OP_affine)) {
+    if (hti_is(x, HTI_OP_affine) && hti_inner(x)) {
         const hti_node *node = hti_node_of(x);
         const hti_affine_attributes *inner = node->attributes;
         return ht_affine_(node->in[0], factor * inner->factor, factor * inner->term + term, where);

@@ -21,6 +21,8 @@ static inline ht_shape hti_in_shape(const hti_call *call, int32_t k) { return ht
 ht_var hti_fill_like(ht_var x, double value, const char *where);
 /* The value of a constant that is one number everywhere; false for any other value. */
 bool hti_fill_value(ht_var x, double *value);
+/* What a broadcast was made from, for reading it in its place. */
+ht_var hti_before_stretch(ht_var x);
 
 /* Records an op with the affine attributes. */
 ht_var hti_with_numbers(hti_op_id op, ht_var x, double factor, double term, const char *where);

@@ -23,6 +23,7 @@ ht_tape *ht_tape_new(ht_dtype real)
     tape->table = calloc((size_t)tape->table_size, sizeof *tape->table);
     tape->scope[0] = "";
     tape->count = 1;
+    tape->inner_from = INT32_MAX;
     if (!tape->nodes || !tape->table) {
         ht_tape_free(tape);
         return NULL;

@@ -14,6 +14,7 @@ typedef struct hti_node {
     const char *where, *scope;
     hti_spec spec;
     uint64_t hash;
+    int32_t passed; /* what is recorded from this id on may read what a stretched value was made from in its place; 0: nothing */
 } hti_node;
 
 /* The value that a tensor of a store has at this point of the recording, once it was read or written. */
@@ -58,7 +59,14 @@ struct ht_tape {
     const char *scope[HTI_SCOPE_DEPTH];
     int32_t scope_depth;
     hti_plant plant;
+    int32_t inner_from; /* from this id on values were made by the derivative at work, and nobody else has seen them */
 };
+
+/*
+ * Whether recording may read what x was made from in place of x. Of others it may not: whoever has seen a value may ask for a
+ * derivative in it, and that must find every path through it.
+ */
+static inline bool hti_inner(ht_var x) { return x.id >= x.tape->inner_from; }
 
 /* Scales the rule of an op in one input, in every derivative that is recorded on the tape from now on. */
 static inline void hti_tape_plant(ht_tape *tape, hti_op_id op, int32_t input, double factor)

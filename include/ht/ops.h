@@ -166,8 +166,7 @@ HT_DECLARE_UNARY(sum);
 /** Mean of all elements, a scalar. */
 #define ht_mean(...) ht_mean_(__VA_ARGS__, HT_HERE)
 HT_DECLARE_UNARY(mean);
-/** ht_sum_to(x, shape): sums over the axes that are 1 in shape (same rank) or that shape lacks in front. Of x = a g, where g was
- *  stretched over all that is summed (or of sums of such products), it is recorded as g times the sum of a. */
+/** ht_sum_to(x, shape): sums over the axes that are 1 in shape (same rank) or that shape lacks in front. */
 #define ht_sum_to(...) ht_sum_to_(__VA_ARGS__, HT_HERE)
 ht_var ht_sum_to_(ht_var x, ht_shape shape, const char *where);
 /** ht_mean_to(x, shape): the mean over the same axes. */
