@@ -66,19 +66,37 @@ static void test_factors(void)
     ht_tape_free(tape);
 }
 
+/* Inputs for a sample, by the names x0, x1, ... */
+static void sample_inputs(ht_tape *tape, const hti_sample *sample, ht_var in[4])
+{
+    char name[16];
+    for (int32_t k = 0; k < sample->inputs; k++) {
+        snprintf(name, sizeof name, "x%d", (int)k);
+        in[k] = ht_input(tape, name, sample->shape[k]);
+    }
+}
+
 /* Values of a shape that recording could look through. */
 static ht_var made(ht_var x, int way)
 {
     const ht_shape shape = ht_var_shape(x);
     ht_shape ones = shape, flat = HT_SHAPE(ht_shape_count(shape)), zeros = shape;
-    for (int32_t i = 0; i < shape.rank; i++) ones.dim[i] = 1, zeros.dim[i] = 0;
+    ht_shape turned = shape, back = shape; /* the first axis last, and to the front again */
+    for (int32_t i = 0, n = shape.rank; i < n; i++) {
+        ones.dim[i] = 1;
+        zeros.dim[i] = 0;
+        turned.dim[i] = (i + 1) % n;
+        back.dim[i] = (i + n - 1) % n;
+    }
     const ht_var g = ht_input(x.tape, "factor", ones), other = ht_input(x.tape, "other", shape);
     switch (way) {
     case 0: return ht_scale(x, 2);
     case 1: return ht_mul(x, ht_broadcast_to(g, shape));
     case 2: return ht_reshape(ht_reshape(x, flat), shape);
     case 3: return ht_add(ht_scale(x, 2), other);
-    case 4: return ht_sub(other, ht_mul(x, ht_broadcast_to(g, shape)));
+    case 4: return ht_neg(ht_affine(x, 3, 1));
+    case 5: return ht_permute(ht_permute(x, turned), back);
+    case 6: return ht_sub(other, ht_mul(x, ht_broadcast_to(g, shape)));
     default: return ht_slice(ht_concat(0, ht_list(x, other)), zeros, shape);
     }
 }
@@ -88,11 +106,7 @@ static int depends(const hti_sample *sample, int32_t k, int way, int order)
 {
     ht_tape *tape = ht_tape_new(HT_F64);
     ht_var in[4];
-    char name[16];
-    for (int32_t i = 0; i < sample->inputs; i++) {
-        snprintf(name, sizeof name, "x%d", (int)i);
-        in[i] = ht_input(tape, name, sample->shape[i]);
-    }
+    sample_inputs(tape, sample, in);
     if (way >= 0 && sample->shape[k].rank > 0) in[k] = made(in[k], way);
     ht_var y = ht_sum(ht_sin(sample->record(tape, in)));
     for (int i = 0; i < order && ht_ok(y); i++)
@@ -111,7 +125,7 @@ static void test_made_leaves(void)
             const hti_sample *sample = &hti_ops[id]->samples[i];
             for (int32_t k = 0; k < sample->inputs; k++)
                 for (int order = 0; order < 3; order++)
-                    for (int way = 0, plain = depends(sample, k, -1, order); way < 6; way++, tried++) {
+                    for (int way = 0, plain = depends(sample, k, -1, order); way < 8; way++, tried++) {
                         if (depends(sample, k, way, order) == plain) continue;
                         if (bad++ < 5) printf("# %s (%s) in %d, made in way %d, order %d\n", hti_ops[id]->name, sample->name,
                                               (int)k, way, order);
@@ -388,11 +402,7 @@ static void test_verify(void)
             const hti_sample *sample = &hti_ops[id]->samples[i];
             ht_tape *tape = ht_tape_new(HT_F64);
             ht_var x[4];
-            char name[16];
-            for (int32_t k = 0; k < sample->inputs; k++) {
-                snprintf(name, sizeof name, "x%d", (int)k);
-                x[k] = ht_input(tape, name, sample->shape[k]);
-            }
+            sample_inputs(tape, sample, x);
             ht_vars in = ht_vars_new(tape, x, NULL, sample->inputs);
             ht_var y = ht_sum(ht_sin(sample->record(tape, x)));
             for (int order = 0; order < 3; order++) {
