@@ -107,6 +107,8 @@ static int depends(const hti_sample *sample, int32_t k, int way, int order)
     ht_tape *tape = ht_tape_new(HT_F64);
     ht_var in[4];
     sample_inputs(tape, sample, in);
+    const ht_var before = ht_input(tape, "before", HT_SCALAR); /* what derivatives may look through ends with them */
+    (void)ht_grad(ht_sin(before), ht_list(before));
     if (way >= 0 && sample->shape[k].rank > 0) in[k] = made(in[k], way);
     ht_var y = ht_sum(ht_sin(sample->record(tape, in)));
     for (int i = 0; i < order && ht_ok(y); i++)
@@ -147,6 +149,15 @@ static void test_stretched_leaf(void)
     tap_ok(ht_grad(slope, ht_list(g)).count == 1 && ht_tape_error(tape)->status == HT_OK, "and what it was made from another");
     (void)ht_grad(slope, ht_list(all));
     CHECK_ERROR(tape, HT_EINVALID, "a derivative past a stretched leaf", "stretched", "tests/test_tape.c:");
+    ht_tape_free(tape);
+    tape = ht_tape_new(HT_F64);
+    x = ht_input(tape, "x", HT_SHAPE(2, 3));
+    shift = ht_input(tape, "shift", HT_SHAPE(1, 3));
+    all = ht_broadcast_to(ht_input(tape, "g", HT_SHAPE(1, 3)), HT_SHAPE(2, 3));
+    loss = ht_sum(ht_sin(ht_mul(ht_add(x, ht_broadcast_to(shift, HT_SHAPE(2, 3))), all)));
+    slope = ht_sum(ht_square(ht_grad(loss, ht_list(shift)).at[0]));
+    (void)ht_jvp(ht_list(slope), ht_list(all), ht_list(x));
+    CHECK_ERROR(tape, HT_EINVALID, "forwards too", "stretched", "tests/test_tape.c:");
     ht_tape_free(tape);
 }
 
